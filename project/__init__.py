@@ -1,0 +1,1 @@
+"""jobferry: the command line and the submission engine."""

@@ -1,0 +1,1 @@
+"""What laptop, cluster and server share: Python 3.6, standard library only."""
