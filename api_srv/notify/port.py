@@ -1,0 +1,48 @@
+"""What the outbox needs of a store. Each `JobStore` has these five methods.
+
+A row is a dictionary::
+
+    {"id": text, "order": whole number, growing in the order of insertion,
+     "job_uuid": …, "owner": account name, "kind": "mail", "topic": "state" | "error",
+     "to": address, "subject": …, "text": …, "html": …, "message_id": "<…@…>", "references": "<…@…>" or "",
+     "event_id": …, "created": ISO time, "attempts": 0, "next": 0.0, "lease_until": 0.0, "lease_by": "",
+     "state": "waiting" | "sent" | "undeliverable", "error": "", "settled": ISO time or ""}
+
+`next` and `lease_until` are seconds since the epoch. `messages.row` makes one; the store adds only `order` (unique,
+growing) when it writes the row in the transaction of its event.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+Row = dict[str, Any]
+
+
+class OutboxStore(Protocol):
+    """The store as the outbox sees it."""
+
+    def outbox_heads(self, now: float, limit: int) -> list[Row]:
+        """Of each job its first waiting row (lowest order), where that is due (`next` ≤ now) and not leased (`lease_until` ≤ now).
+
+        Lowest order first, at most `limit`. A job whose first waiting row is not due gives nothing: mails of one job go in order.
+        """
+        ...
+
+    def outbox_rows(self, **filters: Any) -> list[Row]:
+        """Rows in order whose fields equal `filters` (`job_uuid`, `owner`, `to`, `state`, `topic`); `limit` (default 1,000) at most."""
+        ...
+
+    def outbox_lease(self, ids: Sequence[str], holder: str, now: float, until: float) -> list[str]:
+        """Lease each of these waiting rows that is not leased by another (`lease_until` ≤ now or `lease_by` = holder).
+
+        Compare-and-set, row by row; returns the ids that are now the holder's. Calling it again renews.
+        """
+        ...
+
+    def outbox_settle(self, ids: Sequence[str], holder: str, fields: Row) -> int:
+        """Set `fields` on these rows and end their lease, only where `holder` still has it; returns how many were set."""
+        ...
+
+    def outbox_release(self, holder: str) -> int:
+        """Give back every lease of the holder (at a graceful stop); returns how many."""
+        ...
