@@ -61,7 +61,7 @@ class ApiClient:
 
     def report(self, uuid: str, events: List[Json], status: Optional[Json] = None) -> Json:
         """Deliver events; once or many times is the same. `status`: the cluster's load. Answer: {applied, cancel}."""
-        body = {"events": events}  # type: Json
+        body: Json = {"events": events}
         if status:
             body["status"] = status
         return self._call("POST", _job(uuid) + "/events", body, None)
@@ -157,7 +157,7 @@ def _opener(address: str) -> Any:
         def redirect_request(self, *_args: Any, **_kwargs: Any) -> None:
             return None
 
-    handlers = [NoRedirect()]  # type: List[Any]
+    handlers: List[Any] = [NoRedirect()]
     if urlsplit(address).hostname in ("localhost", "127.0.0.1", "::1"):
         handlers.append(urllib.request.ProxyHandler({}))
     return urllib.request.build_opener(*handlers)

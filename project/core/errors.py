@@ -24,7 +24,9 @@ class JobferryError(Exception):
 
     exit_code = 70
 
-    def __init__(self, message: str, hint: str = "", transient: bool = False, condition: str = "internal_error") -> None:
+    def __init__(
+        self, message: str, hint: str = "", transient: bool = False, condition: str = "internal_error"
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
@@ -112,9 +114,9 @@ class InputError(UserError):
         super().__init__(message)
 
 
-_BY_NAME = {
+_BY_NAME: Dict[str, Type[JobferryError]] = {
     cls.__name__: cls for cls in (JobferryError, UserError, ClusterError, ApiError, JobEnded, Bug, Interrupted)
-}  # type: Dict[str, Type[JobferryError]]
+}
 
 
 def to_wire(error: JobferryError) -> Dict[str, Any]:
@@ -134,7 +136,7 @@ def from_wire(fields: Dict[str, Any]) -> JobferryError:
     """The error that the other side raised."""
     cls = _BY_NAME.get(str(fields.get("error")), JobferryError)
     error = cls(str(fields.get("message", "")), str(fields.get("hint", "")), bool(fields.get("transient")))
-    condition = fields.get("condition")  # type: Optional[str]
+    condition: Optional[str] = fields.get("condition")
     if condition:
         error.condition = condition
     return error

@@ -54,7 +54,7 @@ def now() -> str:
 
 def make(source: str, seq: int, kind: str, **fields: Any) -> Event:
     """A new event with an id and the time; `fields` that are None are left out."""
-    event = {"id": uuid_module.uuid4().hex, "source": source, "seq": seq, "time": now(), "kind": kind}  # type: Event
+    event: Event = {"id": uuid_module.uuid4().hex, "source": source, "seq": seq, "time": now(), "kind": kind}
     event.update((key, value) for key, value in fields.items() if value is not None)
     return event
 
@@ -62,7 +62,7 @@ def make(source: str, seq: int, kind: str, **fields: Any) -> Event:
 def new_document(job_uuid: str, user_input: Dict[str, Any], **fields: Any) -> Document:
     """A job's document as it is before anything happened. `user_input` holds no secrets (`jobspec.public`)."""
     moment = now()
-    document = {
+    document: Document = {
         "job_uuid": job_uuid,
         "name": str(user_input.get("name") or ""),
         "owner": "",
@@ -86,7 +86,7 @@ def new_document(job_uuid: str, user_input: Dict[str, Any], **fields: Any) -> Do
         "cancel_requested": False,
         "created": moment,
         "updated": moment,
-    }  # type: Document
+    }
     document.update(fields)
     return document
 
@@ -118,9 +118,11 @@ def size(event: Event) -> int:
     return len(json.dumps(event).encode("utf-8"))
 
 
-def batches(events: Iterable[Event], max_bytes: int = BATCH_BYTES, max_count: int = BATCH_COUNT) -> Iterator[List[Event]]:
+def batches(
+    events: Iterable[Event], max_bytes: int = BATCH_BYTES, max_count: int = BATCH_COUNT
+) -> Iterator[List[Event]]:
     """The events in order, in lists that a request can carry; an event larger than `max_bytes` travels alone."""
-    batch = []  # type: List[Event]
+    batch: List[Event] = []
     total = 0
     for event in events:
         length = size(event)

@@ -103,9 +103,7 @@ def run(
         process.wait()
         pump.drain()
         pump.close()
-    return Completed(
-        process.returncode, pump.output(0), pump.output(1), time.monotonic() - begin, timed_out, stopped
-    )
+    return Completed(process.returncode, pump.output(0), pump.output(1), time.monotonic() - begin, timed_out, stopped)
 
 
 class _Pump:
@@ -121,7 +119,7 @@ class _Pump:
         assert process.stdout is not None
         assert process.stderr is not None
         self._streams = [process.stdout, process.stderr]
-        self._parts = [[], []]  # type: List[List[bytes]]
+        self._parts: List[List[bytes]] = [[], []]
         self._sizes = [0, 0]
         self._on_output = on_output
         self._limit = limit

@@ -64,7 +64,7 @@ _BEFORE = frozenset((AWAITING_PARENTS, STAGING_INPUTS, PREPROCESSING, SUBMITTING
 
 # A job may skip forward (a short job is RUNNING when it is first seen) and may go back only where the
 # real thing does: a requeued job waits again, a blocked or held one goes on where it was.
-SUCCESSORS = {
+SUCCESSORS: Dict[str, FrozenSet[str]] = {
     PENDING: _BEFORE | _ANY_END,
     AWAITING_PARENTS: _BEFORE - {AWAITING_PARENTS} | _ANY_END,
     STAGING_INPUTS: _BEFORE - {STAGING_INPUTS, AWAITING_PARENTS} | _ANY_END,
@@ -79,7 +79,7 @@ SUCCESSORS = {
     FINISHED: frozenset(),
     FAILED: frozenset(),
     CANCELLED: frozenset(),
-}  # type: Dict[str, FrozenSet[str]]
+}
 
 # psik's words in status.csv (its `JobState`).
 PSIK_WORDS = {
