@@ -18,7 +18,10 @@ submit    {uuid, spec: public input, cluster: cluster document, modules: {stage:
            source: {kind: file|directory|git|url, ref?, name?}, upload: bool, report: {url, token} | null, tags}
           uploads a tar stream (format: `files/…` lands in work/, `modules/<stage>/…` in modules/) when `upload` is true.
           Sends `{"type": "taken"}` once everything has arrived and is safe: from here the agent goes on by itself.
-          result {native_id, state, job_directory, working_directory, events: […], last_seq, status: cluster load | null}
+          result {native_id, state, condition, message, job_directory, working_directory, events: […], last_seq,
+          status: cluster load | null}. A job that fails or is BLOCKED after it was taken is a result (look at its state);
+          an error means that the request could not be served and the job is not (yet) the agent's.
+          A job that is already taken is not taken again: its upload is read and thrown away, and the agent goes on.
 have      {uuid} → result {known: bool, files: bool, taken: bool, state, native_id, last_seq}: what a resumed submission need
           not send again.
 sync      {jobs: {uuid: last seq known}} → result {jobs: {uuid: {known, state, events: […], last_seq}}, more: bool}
