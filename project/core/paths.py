@@ -30,6 +30,10 @@ class JobPaths:
         self.lock = self._in("state", "lock")
         self.sent = self._in("state", "sent.json")
         self.cancel = self._in("state", "cancel")
+        self.request = self._in("state", "request.json")
+        self.busy = self._in("state", "busy")
+        self.shell_state = self._in("state", "shell")
+        self.incoming = self._in("incoming")
 
     def _in(self, *names: str) -> str:
         return os.path.join(self.folder, *names)
