@@ -1,0 +1,1 @@
+"""Ways to a cluster: over SSH, or a process on this machine."""

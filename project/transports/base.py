@@ -1,0 +1,65 @@
+"""The port between the engine and a cluster: a transport opens channels, a channel is one running command."""
+
+import threading
+from typing import BinaryIO, NamedTuple, Protocol
+
+TAIL = 16 * 1024
+
+
+class Channel(Protocol):
+    """One command that runs on the other side."""
+
+    @property
+    def stdin(self) -> BinaryIO:
+        """Bytes written here reach the command. Raises ClusterError when the connection is gone."""
+
+    @property
+    def stdout(self) -> BinaryIO:
+        """What the command prints. Reading raises ClusterError when the connection broke (not at a plain end)."""
+
+    def stderr_tail(self) -> str:
+        """The last 16 KiB of the command's standard error; it is drained at all times, so that it never blocks."""
+
+    def wait(self, timeout: float) -> int:
+        """The exit status, at most `timeout` seconds later; -1 when there is none yet or it is unknown."""
+
+    def close(self) -> None:
+        """End it: the command sees the end of its input."""
+
+
+class Transport(Protocol):
+    """One connection to a cluster."""
+
+    @property
+    def description(self) -> str:
+        """For messages: `jane@login.example.org`."""
+
+    def open(self, command: str) -> Channel:
+        """Start a shell command. Raises ClusterError."""
+
+    def close(self) -> None:
+        """Close the connection and everything on it."""
+
+
+class Login(NamedTuple):
+    """Who logs in, and with what. Empty texts leave it to the SSH configuration and agent."""
+
+    username: str = ""
+    private_key: str = ""
+    passphrase: str = ""
+
+
+class Tail:
+    """The last bytes of a stream that a thread of its own reads."""
+
+    def __init__(self) -> None:
+        self._bytes = b""
+        self._lock = threading.Lock()
+
+    def add(self, piece: bytes) -> None:
+        with self._lock:
+            self._bytes = (self._bytes + piece)[-TAIL:]
+
+    def text(self) -> str:
+        with self._lock:
+            return self._bytes.decode("utf-8", "replace").strip()
