@@ -1,0 +1,180 @@
+"""What a workload manager is to jobferry: a pure translator. Text in, text out; nothing is run here.
+
+A scheduler gives argument vectors (`submit`, `queue`, …) and understands what those programs print (`submitted`,
+`parse_queue`, …). Whoever runs them (the agent) runs them as they are, with the environment of `process.clean_env()`.
+An argument vector whose first word is `LOCAL` is for the built-in workload manager: the runner puts its own command
+line in its place (`expand`).
+
+Every ``parse_*`` takes the exit status and the standard error too, both optional; when they, or the text itself, say that
+the scheduler did not answer, ClusterError(transient=True) is raised: no answer is never the answer "there is no such job".
+"""
+
+import re
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+
+if TYPE_CHECKING:
+    from project.core.jobspec import JobSpec
+    from project.core.paths import JobPaths
+
+# Element.state: what a row means, whatever the scheduler's word for it.
+WAITING = "waiting"
+HELD = "held"
+RUNNING = "running"
+DONE = "done"
+UNKNOWN = "unknown"
+
+# First word of the built-in workload manager's commands; `expand` replaces it.
+LOCAL = "{local}"
+
+# Between the fields of a row; the unit separator of ASCII, which no name, reason or path of sane people holds.
+SEPARATOR = "\x1f"
+
+_DAY = 24 * 3600
+_SPAN_PART = re.compile(r"(\d+)(?:-(\d+)(?::(\d+))?)?\Z")
+
+
+class Element(NamedTuple):
+    """One row of a scheduler's answer: a job, one array element, or (`span`) many waiting elements at once.
+
+    `native_id` is the id of the whole job (`123`, also for element `123_4`, whose `index` is 4).
+    `word` is the native state, `state` one of WAITING, HELD, RUNNING, DONE, UNKNOWN.
+    `condition` is set for DONE: ok, exit_code, timeout, out_of_memory, node_failure, preempted, deadline,
+    cancelled_by_user, cancelled_by_scheduler.
+    `exit_code` is 128 + n for a death by signal n; None = not known.
+    `fields` are MASI-TFE's job_status fields (JobID, State, NodeList, Elapsed, ExitCode, …), as far as the answer has them.
+    `restarts` is how often it was requeued; 0 when the answer does not say (the facts of the batch script do).
+    `span` is the expression of a row for many elements, such as `5-9,12%2`; `index` is then None (`span_indices`).
+    `name` is the job's name, "" when the answer does not say.
+    """
+
+    native_id: str
+    index: Optional[int]  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
+    word: str
+    state: str
+    condition: str = ""
+    exit_code: Optional[int] = None
+    reason: str = ""
+    fields: Mapping[str, str] = {}
+    restarts: int = 0
+    span: str = ""
+    name: str = ""
+
+
+class Scheduler:
+    """One workload manager. Instances have no state; the table is `schedulers.SCHEDULERS`."""
+
+    name = ""
+    # Names of the shell variables in the batch script: the element's index, the number of restarts, the native id.
+    array_index_variable = ""
+    restart_variable = ""
+    job_id_variable = ""
+
+    def directives(self, spec: "JobSpec", cluster: Mapping[str, Any], paths: "JobPaths", uuid: str) -> List[str]:
+        """The batch script's header lines after `#!/bin/sh`. Raises UserError for a value that cannot stand there."""
+        raise NotImplementedError
+
+    def submit(self, script: str) -> List[str]:
+        """The command that submits `script` (`<folder>/scripts/job`); run it in the job's working directory (`work/`)."""
+        raise NotImplementedError
+
+    def submitted(self, rc: int, out: str, err: str) -> str:
+        """The native id from the answer to `submit`.
+
+        Raises ClusterError(condition="submission_rejected") with the scheduler's own words; `transient` when it may
+        be accepted later, or may have been accepted without our having heard of it: look for the name (`find`) first.
+        """
+        raise NotImplementedError
+
+    def queue(self, user: str) -> List[str]:
+        """The one command that lists all of the user's jobs that wait, run or ended a moment ago."""
+        raise NotImplementedError
+
+    def parse_queue(self, out: str, rc: int = 0, err: str = "") -> List[Element]:
+        """The rows of `queue`."""
+        raise NotImplementedError
+
+    def history(self, ids: Sequence[str], since: str) -> List[str]:
+        """The command that asks the accounting for these native ids; `since` comes from `since()`."""
+        raise NotImplementedError
+
+    def parse_history(self, out: str, rc: int = 0, err: str = "") -> List[Element]:
+        """The rows of `history`, steps folded into their job."""
+        raise NotImplementedError
+
+    def find(self, name: str, since: str) -> List[List[str]]:
+        """The commands that look for a job by its name, in this order; the second one may lag some seconds behind."""
+        raise NotImplementedError
+
+    def parse_find(self, out: str, rc: int = 0, err: str = "") -> List[str]:
+        """Native ids in the answer to one of `find`'s commands, without repetition."""
+        raise NotImplementedError
+
+    def cancel(self, native_id: str) -> List[str]:
+        """The command that cancels a job (`123`) or an element (`123_4`)."""
+        raise NotImplementedError
+
+    def hold(self, native_id: str) -> List[str]:
+        """The command that keeps a waiting job from starting."""
+        raise NotImplementedError
+
+    def release(self, native_id: str) -> List[str]:
+        """The command that ends a hold."""
+        raise NotImplementedError
+
+    def acted(self, rc: int, out: str, err: str) -> bool:
+        """What `cancel`, `hold` or `release` answered: True = done, False = no such job, or it is over.
+
+        Raises ClusterError with the scheduler's own words for anything else.
+        """
+        raise NotImplementedError
+
+    def facts(self) -> List[List[str]]:
+        """The commands whose outputs tell the cluster's load."""
+        raise NotImplementedError
+
+    def parse_facts(self, outs: Sequence[str]) -> Dict[str, Any]:
+        """The cluster's status: counts, memory in bytes; a key is missing when the answer does not tell.
+
+        `nodes`, `idle_nodes`, `down_nodes`, `cpus`, `idle_cpus`, `memory`, `idle_memory`,
+        `jobs_running`, `jobs_waiting`, `partitions`: {name: {the same keys but jobs}}.
+        """
+        raise NotImplementedError
+
+
+def expand(argv: Sequence[str], program: Sequence[str]) -> List[str]:
+    """`argv` with `program` (`python agent.pyz local --root ROOT`) in the place of a leading LOCAL."""
+    if argv and argv[0] == LOCAL:
+        return list(program) + list(argv[1:])
+    return list(argv)
+
+
+def since(age: float) -> str:
+    """A start for `history` and `find` that surely lies before something `age` seconds old.
+
+    It is relative (`now-3days`), so that no clock of another machine is compared with ours, and a day or two early,
+    so that a clock that is wrong by hours does no harm.
+    """
+    return "now-{}days".format(int(max(age, 0) // _DAY) + 2)
+
+
+def span_indices(span: str) -> Iterator[int]:
+    """The indices in a task expression such as `0-14`, `1,5-9:2%3`. Raises ValueError for anything else."""
+    for first, last, step in _span_parts(span):
+        for index in range(first, last + 1, step):
+            yield index
+
+
+def span_count(span: str) -> int:
+    """How many indices a task expression has; it is not expanded."""
+    return sum((last - first) // step + 1 for first, last, step in _span_parts(span))
+
+
+def _span_parts(span: str) -> List[Tuple[int, int, int]]:
+    parts = []
+    for part in span.partition("%")[0].strip("[]").split(","):
+        match = _SPAN_PART.match(part.strip())
+        if not match:
+            raise ValueError("no task expression: {!r}".format(span))
+        first = int(match.group(1))
+        parts.append((first, int(match.group(2) or first), int(match.group(3) or 1)))
+    return parts
