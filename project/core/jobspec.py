@@ -1,0 +1,291 @@
+"""One job as its owner described it: checked, normalised, frozen.
+
+The input travels as a dictionary in the user's own words (modules read and change it; the job document shows it);
+`parse` makes the JobSpec that everything else works with. Checking reads no file and no network: it gives the same
+answer on the laptop, on the cluster and in the server.
+"""
+
+import re
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+
+from project.core import schema, states, units
+from project.core.errors import InputError, Problem, UserError
+from project.core.options import option_problem
+from project.core.words import did_you_mean
+
+SECRETS = ("private_key", "passphrase", "cb_secret")
+LATER = (
+    "app",
+    "inputs",
+    "archive",
+    "after",
+    "matrix",
+    "pack",
+    "on_error",
+    "on_timeout",
+    "callback",
+    "cb_secret",
+    "data",
+)
+NOTIFY_DEFAULT = (states.QUEUED, states.RUNNING, states.FINISHED, states.FAILED, states.CANCELLED, states.BLOCKED)
+
+LOCAL, GIT, URL = "file|directory", "git", "url"
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+# git-clone(1), "GIT URLS": the scp-like form has no slash before its first colon.
+_SCP = re.compile(r"[A-Za-z0-9_.-]+@[A-Za-z0-9_.-]+:(?!//)")
+_GIT_SCHEMES = ("git", "ssh", "git+ssh", "ssh+git", "file")
+_URL_SCHEMES = ("http", "https", "ftp")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+# Setting one of these ends bash, which is /bin/sh on many clusters (man bash, "Shell Variables").
+_READ_ONLY = ("UID", "EUID", "PPID", "BASHOPTS", "SHELLOPTS", "BASH_VERSINFO")
+
+
+class Resources(NamedTuple):
+    """What the job needs; None = not said. `seconds` is the time limit, `memory_per_thread` is in bytes."""
+
+    array: Optional[int] = None
+    seconds: Optional[int] = None
+    processes: Optional[int] = None
+    threads: Optional[int] = None
+    memory_per_thread: Optional[int] = None
+    distribution: Optional[str] = None
+    nodes: Optional[int] = None
+
+
+class JobSpec(NamedTuple):
+    """A checked input. Secrets are not in it: `spec` loads them, the transport alone uses them."""
+
+    destination_cluster: str
+    job: str
+    execution: List[str]
+    name: str = ""
+    username: str = ""
+    user_mail: str = ""
+    requirements: List[str] = []
+    compilation: List[str] = []
+    output: List[str] = []
+    resources: Resources = Resources()
+    kwargs: Dict[str, Any] = {}
+    env: Dict[str, str] = {}
+    tags: Dict[str, str] = {}
+    notify: List[str] = list(NOTIFY_DEFAULT)
+    fallback: Optional[str] = None
+    scheduler_options: List[str] = []
+
+
+def parse(data: Dict[str, Any]) -> JobSpec:
+    """The JobSpec of an input. Raises InputError with every problem (`problems`)."""
+    found = problems(data)
+    if found:
+        raise InputError(found)
+    return JobSpec(
+        destination_cluster=data["destination_cluster"],
+        job=data["job"],
+        execution=_commands(data["execution"]),
+        name=data.get("name", ""),
+        username=data.get("username", ""),
+        user_mail=data.get("user_mail", ""),
+        requirements=_commands(data.get("requirements")),
+        compilation=_commands(data.get("compilation")),
+        output=texts(data.get("output")),
+        resources=_resources(data.get("resources", {})),
+        kwargs=dict(data.get("kwargs", {})),
+        env=dict(data.get("env", {})),
+        tags=dict(data.get("tags", {})),
+        notify=notify_states(data.get("notify")),
+        fallback=data.get("fallback"),
+        scheduler_options=texts(data.get("scheduler_options")),
+    )
+
+
+def public(data: Dict[str, Any]) -> Dict[str, Any]:
+    """The input without the key, the passphrase and the callback secret: what modules, clusters and the API see."""
+    return {key: value for key, value in data.items() if key not in SECRETS}
+
+
+def problems(data: Any) -> List[Problem]:
+    """Everything that is wrong with an input, in the order of its keys; file, line and column are left open."""
+    found = schema.problems(data, schema.load("input"))
+    if not isinstance(data, dict):
+        return found
+    better = _semantic(data, {problem.key for problem in found})
+    keys = {problem.key for problem in better}
+    order = {name: number for number, name in enumerate(data)}
+    every = [problem for problem in found if problem.key not in keys] + better
+    return sorted(every, key=lambda problem: order.get(re.split(r"[.\[]", problem.key)[0], -1))
+
+
+def _semantic(data: Dict[str, Any], bad: "set[str]") -> List[Problem]:
+    """What the schema cannot say. Keys in `bad` are wrong already, only units say it better than the schema."""
+    found = []  # type: List[Problem]
+
+    def good(key: str) -> bool:
+        return key in data and not any(re.match(re.escape(key) + r"(\Z|[.\[])", name) for name in bad)
+
+    if good("job"):
+        found += _job_problems(data["job"])
+    if good("output"):
+        found += _each("output", data["output"], _output_problem)
+    if good("scheduler_options"):
+        found += _each("scheduler_options", data["scheduler_options"], option_problem)
+    if good("notify"):
+        found += _notify_problems(data["notify"])
+    if isinstance(data.get("env"), dict):
+        found += _env_problems(data["env"])
+    if isinstance(data.get("resources"), dict):
+        found += _resource_problems(data["resources"])
+    return found
+
+
+def _each(key: str, value: Any, check: Any) -> List[Problem]:
+    found = []
+    for number, item in enumerate(texts(value)):
+        message, hint = check(item)
+        if message:
+            place = "{}[{}]".format(key, number) if isinstance(value, list) else key
+            found.append(Problem(place, message, item, hint))
+    return found
+
+
+def _output_problem(pattern: str) -> Tuple[str, str]:
+    shown = schema.shown(pattern)
+    below = "Give a file, a folder or a glob relative to the job's folder."
+    if pattern.startswith("/"):
+        return "can never match {}: it is an absolute path.".format(shown), below
+    if pattern.startswith("~"):
+        return "can never match {}: ~ is not expanded.".format(shown), below
+    if ".." in pattern.split("/"):
+        return "can never match {}: .. leads out of the job's folder.".format(shown), below
+    if re.search(r"\$[A-Za-z_{(]|`", pattern):
+        return "can never match {}: variables are not expanded.".format(shown), below
+    return "", ""
+
+
+def _notify_problems(value: Any) -> List[Problem]:
+    found = []
+    names = texts(value)
+    known = [*states.STATES, "all", "none"]
+    for number, name in enumerate(names):
+        place = "notify[{}]".format(number) if isinstance(value, list) else "notify"
+        if name.upper() not in states.STATES and name.lower() not in ("all", "none"):
+            hint = did_you_mean(name, known) or "It is all, none or a list of {}.".format(", ".join(states.STATES))
+            found.append(Problem(place, "there is no state {}.".format(schema.shown(name)), name, hint))
+        elif name.lower() in ("all", "none") and len(names) > 1:
+            found.append(Problem(place, "'{}' stands alone.".format(name.lower()), name, "Or list the states."))
+    return found
+
+
+def _env_problems(env: Dict[Any, Any]) -> List[Problem]:
+    found = []
+    for name, value in env.items():
+        place = schema.key_text(("env", str(name)))
+        if str(name).upper().startswith(("JOBFERRY_", "SLURM_")):
+            found.append(Problem(place, "is set by jobferry or Slurm itself.", value, "Choose another name."))
+        elif name in _READ_ONLY:
+            found.append(Problem(place, "is read-only in the shell.", value, "Choose another name."))
+    return found
+
+
+def _resource_problems(resources: Dict[str, Any]) -> List[Problem]:
+    found = []
+    for key, parse_text in (("duration", units.parse_duration), ("memory_per_thread", units.parse_memory)):
+        value = resources.get(key)
+        if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+            continue
+        try:
+            parse_text(str(value))
+        except UserError as error:
+            found.append(Problem("resources." + key, error.message, value, error.hint))
+    distribution, nodes = resources.get("distribution"), resources.get("nbr_of_nodes")
+    if distribution == "distributed" and "nbr_of_nodes" not in resources:
+        hint = "Say over how many nodes: nbr_of_nodes: 4."
+        found.append(Problem("resources.nbr_of_nodes", "is missing; distribution: distributed needs it.", None, hint))
+    if distribution in ("grouped", "scattered") and "nbr_of_nodes" in resources:
+        hint = "Take distribution: distributed, or leave nbr_of_nodes out."
+        message = "does not go with distribution: {}.".format(distribution)
+        found.append(Problem("resources.nbr_of_nodes", message, nodes, hint))
+    return found
+
+
+def _job_problems(job: str) -> List[Problem]:
+    scheme = _SCHEME.match(job)
+    if not scheme and not _SCP.match(job):
+        return []
+    if _CONTROL.search(job):
+        return [Problem("job", "is a URL with a line break or another control character in it.", job)]
+    if scheme and job_kind(job) == LOCAL:
+        known = _GIT_SCHEMES + _URL_SCHEMES
+        hint = did_you_mean(scheme.group(1), known) or "Known are {}.".format(", ".join(known))
+        return [Problem("job", "has a scheme '{}' that is unknown.".format(scheme.group(1)), job, hint)]
+    if scheme and re.match(r"[^/?#]*:[^/?#@]*@", job[scheme.end() :]):
+        # The value is left out: it holds the password.
+        hint = "It would be stored with the job. Let the cluster's own git credentials or an ssh key give access."
+        return [Problem("job", "is a URL with a password in it.", None, hint)]
+    reference = git_url(job)[1] if job_kind(job) == GIT else ""
+    if reference.startswith("-") or re.search(r"[\s~^:?*\[\\]|\.\.", reference):
+        return [Problem("job", "has no branch or tag after the '#' that git would take.", job)]
+    return []
+
+
+def job_kind(job: str) -> str:
+    """GIT, URL or LOCAL (a file or a directory: who can see the disk decides)."""
+    scheme = _SCHEME.match(job)
+    if not scheme:
+        return GIT if _SCP.match(job) else LOCAL
+    name = scheme.group(1).lower()
+    if name in _GIT_SCHEMES:
+        return GIT
+    if name in _URL_SCHEMES:
+        path = re.split(r"[?#]", job)[0].rstrip("/")
+        return GIT if path.endswith(".git") else URL
+    return LOCAL
+
+
+def git_url(job: str) -> Tuple[str, str]:
+    """The address and the branch or tag ("" = the default branch) of a Git job."""
+    address, _, reference = job.partition("#")
+    return address, reference
+
+
+def git_folder(job: str) -> str:
+    """The folder that `git clone` makes for a Git job: the last part of its address without `.git`."""
+    name = re.split(r"[/:]", git_url(job)[0].rstrip("/"))[-1]
+    name = name[: -len(".git")] if name.endswith(".git") and len(name) > len(".git") else name
+    return name if name not in ("", ".", "..") else "repository"
+
+
+def texts(value: Any) -> List[str]:
+    """A list where one text or nothing may stand for it."""
+    if value is None:
+        return []
+    return [value] if isinstance(value, str) else list(value)
+
+
+def notify_states(value: Any) -> List[str]:
+    """The states that `notify` asks for; the default ones when it is None."""
+    if value is None:
+        return list(NOTIFY_DEFAULT)
+    names = texts(value)
+    if [name.lower() for name in names] == ["all"]:
+        return list(states.STATES)
+    return [state for state in states.STATES if state in [name.upper() for name in names]]
+
+
+def _commands(value: Any) -> List[str]:
+    return [line.strip() for line in texts(value)]
+
+
+def _resources(data: Dict[str, Any]) -> Resources:
+    def count(key: str) -> Optional[int]:
+        return int(data[key]) if key in data else None
+
+    return Resources(
+        array=count("nbr_jobs_in_array"),
+        seconds=units.parse_duration(data["duration"]) if "duration" in data else None,
+        processes=count("nbr_processes"),
+        threads=count("nbr_threads_per_process"),
+        memory_per_thread=units.parse_memory(data["memory_per_thread"]) if "memory_per_thread" in data else None,
+        distribution=data.get("distribution"),
+        nodes=count("nbr_of_nodes"),
+    )
