@@ -1,0 +1,1 @@
+"""HTTP in, service call, HTTP out. The only part of the API that knows Flask."""

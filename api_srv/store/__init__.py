@@ -1,0 +1,1 @@
+"""Where jobs, events, clusters, accounts and mails are kept: one interface, two implementations."""
