@@ -6,7 +6,7 @@ answer on the laptop, on the cluster and in the server.
 """
 
 import re
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Set, Tuple
 
 from project.core import schema, states, units
 from project.core.errors import InputError, Problem, UserError
@@ -116,9 +116,9 @@ def problems(data: Any) -> List[Problem]:
     return sorted(every, key=lambda problem: order.get(re.split(r"[.\[]", problem.key)[0], -1))
 
 
-def _semantic(data: Dict[str, Any], bad: "set[str]") -> List[Problem]:
+def _semantic(data: Dict[str, Any], bad: Set[str]) -> List[Problem]:
     """What the schema cannot say. Keys in `bad` are wrong already, only units say it better than the schema."""
-    found = []  # type: List[Problem]
+    found: List[Problem] = []
 
     def good(key: str) -> bool:
         return key in data and not any(re.match(re.escape(key) + r"(\Z|[.\[])", name) for name in bad)
