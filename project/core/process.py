@@ -62,6 +62,7 @@ def run(
     on_output: Optional[Callable[[bytes], None]] = None,
     limit: Optional[int] = None,
     stop: Optional[Callable[[], bool]] = None,
+    pass_fds: Sequence[int] = (),
 ) -> Completed:
     """Run a program to its end; a text is a line for `/bin/sh`, a list is an argument vector.
 
@@ -70,6 +71,7 @@ def run(
     :param on_output: called with each piece of stdout or stderr as it comes.
     :param limit: keep only the last `limit` bytes of each stream; default all.
     :param stop: asked about every 0.2 s; when it says True the group is killed and `stopped` is True.
+    :param pass_fds: descriptors that the program keeps open: a lock that holds as long as it runs.
 
     Raises OSError when the program cannot be started. A program that a child of it keeps running in the
     background with the output open does not hold us: we wait for the program, then 0.2 s for what is left.
@@ -84,6 +86,7 @@ def run(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
+        pass_fds=tuple(pass_fds),
     )
     pump = _Pump(process, stdin, on_output, limit)
     deadline = None if timeout is None else begin + timeout
