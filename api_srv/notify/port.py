@@ -4,18 +4,24 @@ A row is a dictionary::
 
     {"id": text, "order": whole number, growing in the order of insertion,
      "job_uuid": …, "owner": account name, "kind": "mail", "topic": "state" | "error",
-     "to": address, "subject": …, "text": …, "html": …, "message_id": "<…@…>", "references": "<…@…>" or "",
+     "to": address, "subject": …, "summary": one line, "text": …, "html": …,
+     "message_id": "<…@…>", "references": "",
      "event_id": …, "created": ISO time, "attempts": 0, "next": 0.0, "lease_until": 0.0, "lease_by": "",
      "state": "waiting" | "sent" | "undeliverable", "error": "", "settled": ISO time or ""}
 
-`next` and `lease_until` are seconds since the epoch. `messages.row` makes one; the store adds only `order` (unique,
-growing) when it writes the row in the transaction of its event.
+`next` and `lease_until` are seconds since the epoch. `messages.Notifier` makes one; the store adds only `order` (unique,
+growing) when it writes the row in the transaction of its event. Its `id` is made of the job's and the event's: recording it twice
+is recording it once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 Row = dict[str, Any]
+
+WAITING = "waiting"
+SENT = "sent"
+UNDELIVERABLE = "undeliverable"
 
 
 class OutboxStore(Protocol):
@@ -28,8 +34,18 @@ class OutboxStore(Protocol):
         """
         ...
 
-    def outbox_rows(self, **filters: Any) -> list[Row]:
-        """Rows in order whose fields equal `filters` (`job_uuid`, `owner`, `to`, `state`, `topic`); `limit` (default 1,000) at most."""
+    def outbox_rows(
+        self,
+        *,
+        job_uuid: str = "",
+        owner: str = "",
+        to: str = "",
+        topic: str = "",
+        state: str = "",
+        newest: bool = False,
+        limit: int = 1000,
+    ) -> list[Row]:
+        """Rows whose fields equal those that are given, lowest order first (`newest`: highest first), at most `limit`."""
         ...
 
     def outbox_lease(self, ids: Sequence[str], holder: str, now: float, until: float) -> list[str]:
@@ -39,7 +55,7 @@ class OutboxStore(Protocol):
         """
         ...
 
-    def outbox_settle(self, ids: Sequence[str], holder: str, fields: Row) -> int:
+    def outbox_settle(self, ids: Sequence[str], holder: str, fields: Mapping[str, Any]) -> int:
         """Set `fields` on these rows and end their lease, only where `holder` still has it; returns how many were set."""
         ...
 
