@@ -1,0 +1,86 @@
+"""One YAML file, read once: its data, and where each key stands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from project.core.errors import InputError, Problem, UserError
+from project.core.words import did_you_mean
+from project.spec import overrides as overrides_module
+from project.spec.marks import Mark, place
+
+LARGEST = 8 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What a file says. `folder` is the one that relative paths in it start from."""
+
+    data: Any
+    file: str
+    folder: Path
+    marks: Mapping[str, Mark] = field(default_factory=dict, repr=False)
+
+    def problem(self, key: str, message: str, hint: str = "") -> Problem:
+        """A Problem of `key` with its place in the file."""
+        return place(Problem(key, message, None, hint), self.marks, self.file)
+
+    def error(self, key: str, message: str, hint: str = "") -> InputError:
+        """An InputError about `key` with its place in the file, to raise."""
+        return InputError([self.problem(key, message, hint)])
+
+    def placed(self, problems: Iterable[Problem]) -> list[Problem]:
+        """Problems with their places in the file, in its order."""
+        return sorted(
+            (place(problem, self.marks, self.file) for problem in problems),
+            key=lambda problem: (problem.line, problem.column),
+        )
+
+
+def load(path: str | Path, overrides: Iterable[str] = ()) -> Loaded:
+    """The data of a YAML file, with `key.path=value` overrides applied; no meaning is looked at.
+
+    Raises UserError when it cannot be read and InputError when it is no YAML.
+    """
+    source = str(path)
+    text = _read(Path(path))
+    # PyYAML takes 30 ms to import; a command that reads no file need not pay for it.
+    from project.spec import yamltext
+
+    data, marks = yamltext.parse(text, source)
+    for override in overrides:
+        data = overrides_module.apply(data, marks, override)
+    return Loaded(data, source, Path(path).absolute().parent, marks)
+
+
+def _read(path: Path) -> str:
+    try:
+        with path.open("rb") as stream:
+            raw = stream.read(LARGEST + 1)
+    except FileNotFoundError:
+        raise UserError(f"There is no file {path}.", _near_files(path)) from None
+    except IsADirectoryError:
+        raise UserError(f"{path} is a directory, not a file.", "Name the YAML file in it.") from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise UserError(f"{path} cannot be read: {reason}.") from None
+    if len(raw) > LARGEST:
+        raise UserError(f"{path} is larger than {LARGEST // 1024 // 1024} MiB.", "Is it the right file?")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = raw[: error.start]
+        line, column = before.count(b"\n") + 1, error.start - before.rfind(b"\n")
+        problem = Problem("", "is not UTF-8 text.", None, "Save it as UTF-8.", str(path), line, column)
+        raise InputError([problem]) from None
+
+
+def _near_files(path: Path) -> str:
+    try:
+        names = sorted(item.name for item in path.parent.iterdir() if item.is_file())
+    except OSError:
+        return ""
+    return did_you_mean(path.name, names)
