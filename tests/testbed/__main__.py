@@ -1,4 +1,4 @@
-"""python3 tests/testbed up | down | remove | env | status | start PART | stop PART
+"""python3 tests/testbed up | down | remove | folder | env | status | start PART | stop PART
 
 The folder is JOBFERRY_TESTBED (default: jobferry-testbed in the temporary directory), its ports are free ones from
 20200 on, or those from JOBFERRY_TESTBED_PORT on. See README.md.
@@ -17,8 +17,11 @@ from testbed.bed import Testbed, default_folder  # noqa: E402
 def main() -> None:
     words = sys.argv[1:] or [""]
     bed = Testbed(default_folder())
-    if words[0] not in {"up", "down", "remove", "env", "status", "start", "stop"}:
+    if words[0] not in {"up", "down", "remove", "folder", "env", "status", "start", "stop"}:
         sys.exit(__doc__)
+    if words[0] == "folder":
+        print(bed.folder)
+        return
     if words[0] == "env":
         print((bed.folder / "env").read_text(), end="")
         return
