@@ -1,0 +1,200 @@
+"""Slurm: what it is asked, and with which directives a job is submitted (sbatch(1), squeue(1), sacct(1), sinfo(1)).
+
+What its programs print is understood in `slurm_text`.
+"""
+
+import os
+import re
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Sequence
+
+from project.core import units
+from project.core.errors import ClusterError, UserError
+from project.core.schedulers import base, slurm_text
+from project.core.script import job_name
+
+if TYPE_CHECKING:
+    from project.core.jobspec import JobSpec, Resources
+    from project.core.paths import JobPaths
+
+_SAFE = re.compile(r"[A-Za-z0-9_@%+=:,./-]+\Z")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_ID = re.compile(r"(\d+)(?:;[^\s;]+)?\Z")
+
+
+class Slurm(base.Scheduler):
+    name = "slurm"
+    array_index_variable = "SLURM_ARRAY_TASK_ID"
+    # Set from the first restart on (sbatch(1), OUTPUT ENVIRONMENT VARIABLES).
+    restart_variable = "SLURM_RESTART_COUNT"
+    job_id_variable = "SLURM_JOB_ID"
+
+    def directives(
+        self,
+        spec: "JobSpec",
+        cluster: Mapping[str, Any],
+        paths: "JobPaths",  # noqa: ARG002  # the port's signature; paths are arguments of sbatch
+        uuid: str,
+    ) -> List[str]:
+        """The `#SBATCH` lines. An array of n elements is `--array=0-(n-1)`.
+
+        The distribution is said as CECI's guide says it: `grouped` = all processes on one node, `scattered` = each on
+        a node of its own, `distributed` = over exactly `nbr_of_nodes` nodes.
+        The user's own options come last, as they are: of two equal options sbatch takes the last.
+        """
+        options = ["--job-name=" + job_name(uuid, spec.name)]
+        if cluster.get("partition"):
+            options.append("--partition={}".format(cluster["partition"]))
+        options += _resource_options(spec.resources)
+        lines = ["#SBATCH " + _escaped(option) for option in options]
+        for option in spec.scheduler_options:
+            if _CONTROL.search(option) or not option.strip().startswith("-"):
+                raise UserError(
+                    "scheduler_options: {!r} is no option of sbatch.".format(option), hint="Give options as --qos=long."
+                )
+            lines.append("#SBATCH " + option.strip())
+        return lines
+
+    def submit(self, script: str) -> List[str]:
+        """`sbatch`; what Slurm itself has to say about the running job goes to `log/scheduler`.
+
+        Paths are arguments, not directives: a directive cannot hold every path. In a file name pattern of Slurm `%`
+        stands for itself when doubled; a backslash would switch patterns off and is doubled likewise.
+        """
+        folder = os.path.dirname(os.path.dirname(script))
+        words = os.path.join(folder, "log", "scheduler").replace("%", "%%")
+        return ["sbatch", "--parsable", "--open-mode=append", "--output=" + words, "--error=" + words, script]
+
+    def submitted(self, rc: int, out: str, err: str) -> str:
+        ids = [match.group(1) for match in map(_ID.match, (line.strip() for line in out.splitlines())) if match]
+        if rc == 0 and ids:
+            return ids[-1]
+        words = slurm_text.words(err or out)
+        if rc == 0:
+            raise ClusterError(
+                "sbatch gave no job id; it said: {}".format(words or "nothing"),
+                transient=True,
+                condition="submission_rejected",
+            )
+        raise ClusterError(
+            "Slurm did not take the job: {}".format(words or "sbatch ended with exit code {}".format(rc)),
+            hint="Correct resources, scheduler_options or the partition, then submit again.",
+            transient=slurm_text.away(err + out) or slurm_text.full(err + out),
+            condition="submission_rejected",
+        )
+
+    def queue(self, user: str) -> List[str]:
+        """All states, so that for MinJobAge (300 s by default) an end is known without the accounting."""
+        # SLURM_BITSTR_LEN=0: task expressions are not cut off after 64 characters (squeue(1)).
+        return [
+            "env", "SLURM_BITSTR_LEN=0", "squeue", "--noheader", "--states=all", "--user=" + user,
+            "--format=" + slurm_text.QUEUE_FORMAT,
+        ]  # fmt: skip
+
+    def parse_queue(self, out: str, rc: int = 0, err: str = "") -> List[base.Element]:
+        slurm_text.answered("squeue", out, rc, err)
+        return slurm_text.queue_elements(out)
+
+    def history(self, ids: Sequence[str], since: str) -> List[str]:
+        """Job and step rows: that a step ran out of memory shows on the step's row only.
+
+        The end lies ahead: an accounting clock that is fast would otherwise hide young jobs.
+        """
+        if not ids:
+            return ["true"]
+        return _sacct(slurm_text.HISTORY_FIELDS, since) + ["--jobs=" + ",".join(ids)]
+
+    def parse_history(self, out: str, rc: int = 0, err: str = "") -> List[base.Element]:
+        slurm_text.answered("sacct", out, rc, err)
+        return slurm_text.history_elements(out)
+
+    def find(self, name: str, since: str) -> List[List[str]]:
+        return [
+            ["squeue", "--noheader", "--states=all", "--name=" + name, "--format=" + slurm_text.FIND_FORMAT],
+            _sacct(slurm_text.FIND_FIELDS, since) + ["--allocations", "--name=" + name],
+        ]
+
+    def parse_find(self, out: str, rc: int = 0, err: str = "") -> List[str]:
+        slurm_text.answered("squeue or sacct", out, rc, err)
+        return slurm_text.found_ids(out)
+
+    def cancel(self, native_id: str) -> List[str]:
+        return ["scancel", native_id]
+
+    def hold(self, native_id: str) -> List[str]:
+        return ["scontrol", "hold", native_id]
+
+    def release(self, native_id: str) -> List[str]:
+        return ["scontrol", "release", native_id]
+
+    def acted(self, rc: int, out: str, err: str) -> bool:
+        text = err + out
+        # scancel and scontrol may complain and still end with 0.
+        if slurm_text.gone(text):
+            return False
+        if rc == 0 and "error" not in text.lower():
+            return True
+        raise ClusterError(
+            "Slurm did not do it: {}".format(slurm_text.words(text) or "exit code {}".format(rc)),
+            transient=slurm_text.away(text),
+        )
+
+    def facts(self) -> List[List[str]]:
+        return [
+            ["sinfo", "--noheader", "--Node", "--Format=" + slurm_text.NODES_FORMAT],
+            ["env", "SLURM_BITSTR_LEN=0", "squeue", "--noheader", "--states=PENDING,RUNNING", "--format=%T %i"],
+        ]
+
+    def parse_facts(self, outs: Sequence[str]) -> Dict[str, Any]:
+        status = {}  # type: Dict[str, Any]
+        if outs and outs[0].strip():
+            status.update(slurm_text.node_facts(outs[0]))
+        if len(outs) > 1 and status:
+            status.update(slurm_text.job_counts(outs[1]))
+        return status
+
+
+def _resource_options(resources: "Resources") -> List[str]:
+    options = []
+    if resources.array is not None:
+        options.append("--array=0-{}".format(resources.array - 1))
+    if resources.seconds is not None:
+        options.append("--time=" + units.clock(resources.seconds))
+    options += _placement_options(resources)
+    if resources.threads is not None:
+        options.append("--cpus-per-task={}".format(resources.threads))
+    if resources.memory_per_thread is not None:
+        # Whole MiB, rounded up: 0 would mean all of the node's memory (sbatch(1), --mem-per-cpu).
+        options.append("--mem-per-cpu={}M".format(max(1, -(-resources.memory_per_thread // units.MIB))))
+    return options
+
+
+def _placement_options(resources: "Resources") -> List[str]:
+    processes = resources.processes
+    if resources.distribution == "distributed" and processes is None:
+        # Without a number of tasks sbatch assumes one a node; said here so that SLURM_NTASKS is set as well.
+        processes = resources.nodes
+    options = [] if processes is None else ["--ntasks={}".format(processes)]
+    if resources.distribution == "grouped":
+        options.append("--nodes=1")
+    elif resources.distribution == "scattered":
+        options.append("--ntasks-per-node=1")
+        options += [] if processes is None else ["--nodes={}".format(processes)]
+    elif resources.nodes is not None:
+        options.append("--nodes={}".format(resources.nodes))
+    return options
+
+
+def _escaped(option: str) -> str:
+    """One option as sbatch reads it from a directive: a backslash keeps the next character (Slurm's `src/sbatch/opt.c`)."""
+    if _CONTROL.search(option):
+        raise UserError("{!r} cannot stand in a batch script: it holds a control character.".format(option))
+    if _SAFE.match(option):
+        return option
+    return re.sub(r"([^A-Za-z0-9_@%+=:,./-])", r"\\\1", option)
+
+
+def _sacct(fields: Sequence[str], since: str) -> List[str]:
+    return [
+        "sacct", "--noheader", "--parsable", "--delimiter=" + base.SEPARATOR, "--starttime=" + since,
+        "--endtime=now+2days", "--format=" + ",".join(fields),
+    ]  # fmt: skip
