@@ -1,7 +1,7 @@
 """The port between the engine and a cluster: a transport opens channels, a channel is one running command."""
 
 import threading
-from typing import BinaryIO, NamedTuple, Protocol
+from typing import Any, BinaryIO, NamedTuple, Protocol
 
 TAIL = 16 * 1024
 
@@ -42,11 +42,18 @@ class Transport(Protocol):
 
 
 class Login(NamedTuple):
-    """Who logs in, and with what. Empty texts leave it to the SSH configuration and agent."""
+    """Who logs in, and with what. Empty texts leave it to the SSH configuration and agent.
+
+    `key`: the private key, when it is unlocked already.
+    """
 
     username: str = ""
     private_key: str = ""
     passphrase: str = ""
+    key: Any = None
+
+    def __repr__(self) -> str:
+        return f"Login({self.username!r}, {self.private_key!r})"
 
 
 class Tail:

@@ -222,7 +222,7 @@ def _identify(connection: Any, login: Login, ui: Asks) -> str:
     if not path:
         return ""
     try:
-        key = ssh_keys.load(path, login.passphrase, ui)
+        key = login.key or ssh_keys.load(path, login.passphrase, ui)
     except UserError:
         # A default key that nobody asked for must not stand in the way of the agent.
         if login.private_key or not os.environ.get("SSH_AUTH_SOCK"):

@@ -18,7 +18,9 @@ SYSTEM_KNOWN_HOSTS = ("/etc/ssh/ssh_known_hosts",)
 class Asks(Protocol):
     """The part of the user interface that this file needs."""
 
-    interactive: bool
+    @property
+    def interactive(self) -> bool:
+        """True when somebody can answer."""
 
     def confirm(self, question: str) -> bool:
         """A yes or no from the user."""

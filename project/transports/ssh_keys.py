@@ -20,7 +20,9 @@ _DEFAULTS = ("id_ed25519", "id_ecdsa", "id_rsa")
 class Asks(Protocol):
     """The part of the user interface that this file needs."""
 
-    interactive: bool
+    @property
+    def interactive(self) -> bool:
+        """True when somebody can answer."""
 
     def secret(self, prompt: str) -> str:
         """A text typed without echo."""

@@ -1,0 +1,93 @@
+"""What the client tells the API about a submission: in order, on a thread of its own, so that connecting need not wait."""
+
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from project.core import history
+from project.core.api_client import ApiClient
+from project.core.errors import ApiError
+
+Json = dict[str, Any]
+
+
+class Journal:
+    """Events of one job with the source `client`.
+
+    `flush` waits until everything said so far is acknowledged, and raises what went wrong. `cancelled` is True once an answer
+    carried the wish to cancel.
+    """
+
+    def __init__(self, api: ApiClient, uuid: str, last_seq: int = 0) -> None:
+        self._api = api
+        self.uuid = uuid
+        self._seq = last_seq
+        self._queue: queue.Queue[Callable[[], None]] = queue.Queue()
+        self._error: BaseException | None = None
+        self._thread: threading.Thread | None = None
+        self.created: Json = {}
+        self.cancelled = False
+
+    def create(self, document: Json) -> None:
+        """Record the intent."""
+
+        def work() -> None:
+            self.created = self._api.create(document)
+
+        self._do(work)
+
+    def add(self, kind: str, **fields: Any) -> None:
+        """Record an event."""
+        self._seq += 1
+        event = history.make("client", self._seq, kind, **fields)
+        self._do(lambda: self._report([event], None))
+
+    def relay(self, events: list[Json], status: Json | None = None) -> None:
+        """Pass on the agent's events, and the cluster's load."""
+        if not events and not status:
+            return
+
+        def work() -> None:
+            batches = list(history.batches(events)) or [[]]
+            for number, batch in enumerate(batches):
+                self._report(batch, status if number == len(batches) - 1 else None)
+
+        self._do(work)
+
+    def _report(self, events: list[Json], status: Json | None) -> None:
+        answer = self._api.report(self.uuid, events, status)
+        self.cancelled = self.cancelled or bool(answer.get("cancel"))
+
+    def _do(self, work: Callable[[], None]) -> None:
+        self._queue.put(work)
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, daemon=True)
+            self._thread.start()
+
+    def _run(self) -> None:
+        while True:
+            work = self._queue.get()
+            try:
+                # After a failure the rest would only fail too, or arrive out of order.
+                if self._error is None:
+                    work()
+            except BaseException as error:
+                self._error = error
+            finally:
+                self._queue.task_done()
+
+    def flush(self) -> None:
+        """Wait for the acknowledgement. Raises ApiError."""
+        self._queue.join()
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+
+    def settle(self) -> ApiError | None:
+        """As `flush`, where a failure must not hide another one: it is returned."""
+        try:
+            self.flush()
+        except ApiError as error:
+            return error
+        return None

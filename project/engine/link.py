@@ -1,0 +1,124 @@
+"""Requests to an agent over one channel: answers, progress, data."""
+
+import contextlib
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from project.core import protocol
+from project.core.errors import Bug, ClusterError, JobferryError, from_wire
+from project.engine import boot
+from project.engine.agentfile import AgentFile
+from project.transports.base import Channel, Transport
+
+Json = dict[str, Any]
+OnMessage = Callable[[Json, bytes], None]
+PIECE = 256 * 1024
+
+
+class Link:
+    """An agent that runs on a cluster. Requests are made one after the other."""
+
+    def __init__(self, transport: Transport, channel: Channel, name: str, hello: Json) -> None:
+        self._transport = transport
+        self._channel = channel
+        self.name = name
+        self.hello = hello
+
+    def request(
+        self,
+        op: str,
+        upload: Iterable[bytes] | None = None,
+        on_message: OnMessage | None = None,
+        **fields: Any,
+    ) -> Json:
+        """Ask, and wait for the result.
+
+        :param upload: bytes that follow the request.
+        :param on_message: called with every message before the result, and its payload.
+
+        Raises what the agent raised, or ClusterError (transient) when the connection breaks.
+        """
+        refused: ClusterError | None = None
+        try:
+            self._send(op, upload, fields)
+        except ClusterError as error:
+            # The agent may have said why before it stopped listening.
+            refused = error
+        try:
+            return self._result(on_message)
+        except ClusterError as error:
+            raise refused or error from None
+
+    def _send(self, op: str, upload: Iterable[bytes] | None, fields: Json) -> None:
+        try:
+            protocol.write(self._channel.stdin, {"op": op, **fields})
+            if upload is not None:
+                for piece in upload:
+                    protocol.write(self._channel.stdin, {"type": "data"}, piece)
+                protocol.write(self._channel.stdin, {"type": "end"})
+        except OSError as error:
+            raise self._broken() from error
+
+    def _result(self, on_message: OnMessage | None) -> Json:
+        while True:
+            header, payload = self._read()
+            kind = header.get("type")
+            if kind == "result":
+                return header
+            if kind == "error":
+                raise from_wire(header)
+            if on_message is not None:
+                on_message(header, payload)
+
+    def _read(self) -> tuple[Json, bytes]:
+        try:
+            return protocol.read(self._channel.stdout)
+        except protocol.StreamEnded as error:
+            raise self._broken() from error
+        except protocol.ProtocolError as error:
+            raise Bug(f"The agent on {self.name} sent something that is no message ({error}).") from error
+        except OSError as error:
+            raise self._broken() from error
+
+    def _broken(self) -> ClusterError:
+        said = self._channel.stderr_tail()
+        last = f" Its last words: {said.splitlines()[-1]}" if said else ""
+        return ClusterError(
+            f"The connection to {self._transport.description} was lost.{last}",
+            "Check the network and call again: what was done is kept.",
+            transient=True,
+        )
+
+    def close(self) -> None:
+        """End the agent's session and the connection."""
+        with contextlib.suppress(JobferryError, OSError, ValueError):
+            self._channel.close()
+        self._transport.close()
+
+
+def open_link(
+    transport: Transport, agent: AgentFile, name: str, python: str = "", root: str = "$HOME/.jobferry"
+) -> Link:
+    """Start the agent over `transport` and hear its greeting. Raises ClusterError; the transport is closed then."""
+    channel = None
+    try:
+        channel = transport.open(boot.command(agent, python, root))
+        boot.start(channel.stdin, channel.stdout, agent, transport.description)
+        hello, _ = protocol.read(channel.stdout)
+    except (protocol.ProtocolError, OSError, ValueError) as error:
+        said = channel.stderr_tail() if channel else ""
+        transport.close()
+        raise ClusterError(
+            f"The agent on {transport.description} does not start ({said.splitlines()[-1] if said else error}).",
+            transient=True,
+        ) from error
+    except JobferryError:
+        transport.close()
+        raise
+    return Link(transport, channel, name, hello)
+
+
+def pieces(data: bytes) -> Iterable[bytes]:
+    """`data` in pieces that a frame may carry."""
+    for start in range(0, len(data), PIECE):
+        yield data[start : start + PIECE]

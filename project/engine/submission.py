@@ -1,0 +1,380 @@
+"""A submission, from the input to the job's native id.
+
+In this order: everything that can be wrong here is looked at; the intent is recorded; staging modules run; a cluster is
+chosen; one connection is made; the job goes over it in one stream. Nothing is sent before the API has acknowledged the record.
+Once the agent has taken the job it goes on by itself, and a lost connection is no failure any more.
+"""
+
+import uuid as uuid_module
+from dataclasses import dataclass, field
+from typing import Any
+
+from project.core import history, jobspec, states
+from project.core.errors import ApiError, ClusterError, JobferryError, UserError
+from project.core.modulesfile import Modules
+from project.engine import bundle, credentials, inventory, placement, probing, remembered, staging
+from project.engine.context import Background, Context
+from project.engine.journal import Journal
+from project.engine.link import Link
+from project.engine.ui import Ui
+from project.spec.loader import Loaded
+from project.transports import ssh_keys
+from project.transports.base import Login, Transport
+
+Json = dict[str, Any]
+Probes = dict[str, probing.Probe]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be submitted. `fallback` is ask, auto or never; None: the input's, else by the terminal."""
+
+    loaded: Loaded
+    modules: Modules | None = None
+    fallback: str | None = None
+    tags: dict[str, str] = field(default_factory=dict)
+    modules_file: str = ""
+
+    def data(self) -> Json:
+        """The input, with the tags of the call."""
+        data = dict(self.loaded.data)
+        if self.tags:
+            data["tags"] = {**(data.get("tags") or {}), **self.tags}
+        return data
+
+    def policy(self, interactive: bool) -> str:
+        """Whether a peer may take the place of a cluster that does not answer."""
+        chosen = self.fallback or self.loaded.data.get("fallback")
+        return str(chosen or (placement.ASK if interactive else placement.AUTO))
+
+
+def submit(context: Context, request: Request) -> Json:
+    """Submit a job; its document. Raises UserError (nothing was sent), ClusterError, ApiError."""
+    return Submission(context, request, str(uuid_module.uuid4())).run()
+
+
+class Submission:
+    """One run. `sent` becomes True when the cluster may have the job, `taken` when it has it for certain."""
+
+    def __init__(self, context: Context, request: Request, uuid: str, last_seq: int = 0) -> None:
+        self.context = context
+        self.ui = context.asks
+        self.request = request
+        self.uuid = uuid
+        self.data = request.data()
+        self.folder = request.loaded.folder
+        self.modules = request.modules or Modules()
+        self.policy = request.policy(self.ui.interactive)
+        self.journal = Journal(context.api, uuid, last_seq)
+        self.sent = self.taken = False
+        self.cluster: Json = {}
+
+    def run(self) -> Json:
+        """All of it."""
+        clusters, wanted = self.look()
+        login = credentials.from_input(self.context, self.data, self.folder)
+        probes, warm = self.begin(clusters, wanted)
+        if login.private_key and not inventory.is_here(wanted):
+            login = unlock(login, warm, self.ui)
+        files = self.collect()
+        self.record(wanted, login)
+        try:
+            self.stage()
+            if self.data["destination_cluster"] != wanted["name"]:
+                wanted = inventory.find(self.data["destination_cluster"], clusters)
+                probes = self.probe(clusters, wanted)
+            if self.modules.staging:
+                # The modules may have made or changed the very files that are sent.
+                files = self.collect()
+            warm.result()
+            self.place(clusters, wanted, probes.result(), login, files)
+        except KeyboardInterrupt:
+            self.stopped()
+            raise
+        except JobferryError as error:
+            self.failed(error)
+            raise
+        return self.document()
+
+    # What can be wrong here.
+
+    def look(self) -> tuple[list[Json], Json]:
+        """The inventory, and the cluster that the input names. Raises UserError, ApiError."""
+        jobspec.parse(self.data)
+        clusters = inventory.clusters(self.context.api)
+        wanted = inventory.find(self.data["destination_cluster"], clusters)
+        self.data["destination_cluster"] = wanted["name"]
+        return clusters, wanted
+
+    def begin(self, clusters: list[Json], wanted: Json) -> "tuple[Background[Probes], Background[None]]":
+        """Start what may go on in the background: probing, and importing what connecting needs."""
+        warm: Background[None] = Background(_nothing if inventory.is_here(wanted) else _prepare)
+        return self.probe(clusters, wanted), warm
+
+    def probe(self, clusters: list[Json], wanted: Json) -> "Background[Probes]":
+        """Probe the candidates."""
+        among = placement.candidates(wanted, clusters, self.policy)
+        return Background(lambda: probing.probe(among))
+
+    def collect(self) -> bundle.Bundle:
+        """What will be sent. Raises UserError."""
+        there = {stage: self.modules.stage(stage) for stage in bundle.STAGES_THERE}
+        return bundle.collect(self.data["job"], self.folder, there)
+
+    # The record.
+
+    def record(self, wanted: Json, login: Login) -> None:
+        """Record the intent; what is remembered here holds no secret."""
+        online = jobspec.job_kind(self.data["job"]) != jobspec.LOCAL
+        document = history.new_document(
+            self.uuid,
+            jobspec.public(self.data),
+            destination_cluster=wanted,
+            modules=self.modules.public() or None,
+            online_job_file=online,
+        )
+        self.journal.create(document)
+        remembered.save(
+            self.context.home,
+            self.uuid,
+            cluster=wanted["name"],
+            username=login.username,
+            private_key=login.private_key,
+            input=str(self.request.loaded.file or ""),
+            modules_file=self.request.modules_file,
+        )
+
+    def stage(self) -> None:
+        """Run the staging modules."""
+        if not self.modules.staging:
+            return
+        self.journal.flush()
+        changed = staging.run(self.modules.staging, self.data, self.journal, self.ui)
+        if changed != self.data:
+            self.data = changed
+            jobspec.parse(changed)
+            self.journal.add("input", set={"user_input": jobspec.public(changed)})
+
+    # The cluster.
+
+    def place(
+        self,
+        clusters: list[Json],
+        wanted: Json,
+        probes: Probes,
+        login: Login,
+        files: bundle.Bundle,
+    ) -> None:
+        """Choose a cluster and give it the job; a peer follows one that certainly did not get it."""
+        while True:
+            found, asked = self.choose(placement.choose(wanted, clusters, probes, self.policy))
+            if found.chosen is None:
+                self.journal.add("cluster", message=found.reason, data=found.facts(asked))
+                raise unreachable(found)
+            self.cluster = found.chosen
+            message = _announcement(found, wanted)
+            if found.rejected:
+                self.ui.warn(message)
+            chosen = {"cluster": self.cluster["name"], "destination_cluster": self.cluster}
+            self.journal.add("cluster", message=message, data=found.facts(asked), set=chosen)
+            try:
+                self.send(self.connect(login if self.cluster is wanted else self.peer_login(login)), files)
+                return
+            except ClusterError as error:
+                name = str(self.cluster["name"])
+                if self.sent or not error.transient or self.policy == placement.NEVER:
+                    raise
+                # It was never asked to take the job, so another one may be.
+                probes = {**probes, name: probing.Probe(False, error.message)}
+
+    def choose(self, found: placement.Placement) -> tuple[placement.Placement, bool]:
+        """Ask where there is something to ask."""
+        if found.chosen is not None or not found.peers:
+            return found, False
+        why = "; ".join(f"{rejected.name}: {rejected.reason}" for rejected in found.rejected)
+        options = {f"{peer.cluster['name']} ({peer.reason})": peer for peer in found.peers}
+        answer = self.ui.choose(f"{why}. Submit to another cluster?", list(options)) if self.ui.interactive else None
+        if answer is None:
+            return found._replace(reason="no other cluster was chosen"), True
+        return placement.take(found, options[answer]), True
+
+    def peer_login(self, login: Login) -> Login:
+        """The same person on another cluster; its own user name wins over the input's."""
+        return login._replace(username=self.context.username or str(self.cluster.get("username") or login.username))
+
+    def connect(self, login: Login) -> Transport:
+        """Connect while the record travels."""
+        name = self.cluster["name"]
+        with self.ui.step(f"Connecting to {name}"):
+            return self.context.connect(self.cluster, login)
+
+    def send(self, transport: Transport, files: bundle.Bundle) -> None:
+        """Start the agent and give it the job."""
+        try:
+            # The intent is on record before anything is sent.
+            self.journal.flush()
+            if self.journal.cancelled:
+                raise _Cancelled
+        except JobferryError:
+            transport.close()
+            raise
+        link = self.context.start(self.cluster, transport)
+        for warning in files.warnings:
+            self.ui.warn(warning)
+        self.hand_over(link, files)
+
+    def hand_over(self, link: Link, files: bundle.Bundle, upload: bool = True) -> None:
+        """The op `submit`, and what comes of it."""
+        upload = upload and bool(files.entries)
+        listen = _Listener(self, files.total)
+        self.sent = True
+        try:
+            with self.ui.step(f"Submitting to {self.cluster['name']}"):
+                result = link.request(
+                    "submit",
+                    upload=listen.counted(files.stream()) if upload else None,
+                    on_message=listen.hear,
+                    **self.fields(files.source, upload),
+                )
+        except ClusterError as error:
+            if not self.taken or not error.transient:
+                self.collect_events(link)
+                raise
+            self.ui.warn(f"{error.message} The cluster has the job and goes on by itself.")
+            return
+        except JobferryError:
+            self.collect_events(link)
+            raise
+        self.journal.relay(list(result.get("events") or []), result.get("status") or None)
+        problem = self.journal.settle()
+        if problem is not None:
+            self.ui.warn(f"The job is submitted, but {problem.message[:1].lower()}{problem.message[1:]}")
+
+    def fields(self, source: Json, upload: bool) -> Json:
+        """The request's fields. No secret is among them but the job's own token."""
+        url, token = self.journal.created.get("report_url"), self.journal.created.get("token")
+        return {
+            "workdir": str(self.cluster.get("workdir") or ""),
+            "uuid": self.uuid,
+            "spec": jobspec.public(self.data),
+            "cluster": {key: value for key, value in self.cluster.items() if key != "status"},
+            "modules": {key: value for key, value in self.modules.public().items() if key in bundle.STAGES_THERE},
+            "source": source,
+            "upload": upload,
+            "report": {"url": url, "token": token} if url and token else None,
+            "tags": dict(self.data.get("tags") or {}),
+        }
+
+    # The ends.
+
+    def collect_events(self, link: Link) -> None:
+        """What the agent wrote down before it gave up."""
+        try:
+            answer = link.request("sync", workdir=str(self.cluster.get("workdir") or ""), jobs={self.uuid: 0})
+        except JobferryError:
+            # The connection is what failed; the events are fetched when somebody asks for the job.
+            return
+        self.journal.relay(list((answer.get("jobs") or {}).get(self.uuid, {}).get("events") or []))
+
+    def failed(self, error: JobferryError) -> None:
+        """Record how it ended: for good, or so that it can be resumed."""
+        if isinstance(error, ApiError):
+            return
+        if isinstance(error, _Cancelled):
+            self.journal.add("state", state=states.CANCELLED, condition="cancelled_by_user", message=error.message)
+        elif error.transient and isinstance(error, ClusterError):
+            hint = f"Go on with `resubmit --resume {self.uuid}`."
+            plan = {"waits_for": error.message, "resume": hint}
+            self.journal.add(
+                "state", state=states.BLOCKED, condition="unreachable", message=error.message, set={"plan": plan}
+            )
+            error.hint = f"{error.hint} {hint}".strip()
+        else:
+            # The agent's own account, if there is one, came first: a final state never changes.
+            self.journal.add("state", state=states.FAILED, condition=error.condition, message=error.message)
+        problem = self.journal.settle()
+        if problem is not None:
+            self.ui.warn(problem.message)
+
+    def stopped(self) -> None:
+        """Ctrl-C: before anything was sent the job is over, afterwards it can be resumed."""
+        if self.sent:
+            plan = {"waits_for": "the user", "resume": f"Go on with `resubmit --resume {self.uuid}`."}
+            if not self.taken:
+                self.journal.add(
+                    "state", state=states.BLOCKED, message="interrupted while it was sent", set={"plan": plan}
+                )
+        else:
+            self.journal.add("state", state=states.CANCELLED, condition="cancelled_by_user", message="interrupted")
+        self.journal.settle()
+
+    def document(self) -> Json:
+        """The job as the API knows it now."""
+        return self.context.api.job(self.uuid)
+
+
+class _Cancelled(UserError):
+    """The wish to cancel came before the submission."""
+
+    def __init__(self) -> None:
+        super().__init__("The job was cancelled before it was submitted.", condition="cancelled_by_user")
+
+
+class _Listener:
+    """What the agent says while it works."""
+
+    def __init__(self, submission: Submission, total: int) -> None:
+        self._submission = submission
+        self._total = total
+        self._done = 0
+
+    def counted(self, stream: Any) -> Any:
+        """The stream, its progress shown."""
+        for piece in stream:
+            yield piece
+            self._done += len(piece)
+            self._submission.ui.progress(min(self._done, self._total), self._total)
+
+    def hear(self, header: Json, _payload: bytes) -> None:
+        kind = header.get("type")
+        if kind == "taken":
+            self._submission.taken = True
+        elif kind == "progress":
+            for line in str(header.get("text", "")).splitlines():
+                self._submission.ui.say(line)
+
+
+def unreachable(found: placement.Placement) -> ClusterError:
+    """Nothing took the job."""
+    why = "; ".join(f"{rejected.name}: {rejected.reason}" for rejected in found.rejected)
+    return ClusterError(f"No cluster takes the job ({why}); {found.reason}.", transient=True)
+
+
+def _announcement(found: placement.Placement, wanted: Json) -> str:
+    assert found.chosen is not None
+    name = str(found.chosen["name"])
+    if not found.rejected:
+        return f"{name}: {found.reason}"
+    first = found.rejected[0]
+    return f"{wanted['name']} is not available ({first.reason}); {name} takes its place: {found.reason}."
+
+
+def unlock(login: Login, warm: "Background[None]", ui: Ui) -> Login:
+    """The login with its key unlocked, if that needs a passphrase: a wrong one is found before anything is recorded.
+
+    Raises UserError.
+    """
+    if not ssh_keys.describe(login.private_key).encrypted:
+        return login
+    warm.result()
+    return login._replace(key=ssh_keys.load(login.private_key, login.passphrase, ui))
+
+
+def _prepare() -> None:
+    from project.transports import ssh
+
+    ssh.prepare()
+
+
+def _nothing() -> None:
+    return None
