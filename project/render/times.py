@@ -8,9 +8,10 @@ from project.render.text import clean
 def parse(moment: object) -> "datetime | None":
     """The moment, or None when it is not one (an old or foreign document)."""
     try:
-        return datetime.fromisoformat(str(moment).replace("Z", "+00:00"))
+        then = datetime.fromisoformat(str(moment).replace("Z", "+00:00"))
     except ValueError:
         return None
+    return then if then.tzinfo else then.replace(tzinfo=timezone.utc)
 
 
 def age(moment: object, now: "datetime | None" = None) -> str:

@@ -1,0 +1,200 @@
+"""What every verb works with: the session, and the choice of jobs by name or by selector."""
+
+import argparse
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from project import bootstrap, settings
+from project.core.errors import ApiError, ClusterError, UserError
+from project.core.states import FINAL, STATES
+from project.core.words import did_you_mean
+from project.render.output import Answer, Output, program
+
+if TYPE_CHECKING:
+    from project.core.api_client import ApiClient
+    from project.engine.context import Context
+    from project.engine.ui import Ui
+
+__all__ = ["Answer", "Document", "Session", "program", "selection_arguments"]
+
+Document = dict[str, Any]
+SHORTEST_PREFIX = 6
+_NAME = re.compile(r"[0-9a-f-]+\Z")
+_UUID_LENGTH = 36
+
+
+class Session:
+    """One call of the program. Its parts are made when they are first wanted."""
+
+    def __init__(self, args: argparse.Namespace, output: Output) -> None:
+        self.args = args
+        self.output = output
+        self._settings: settings.Settings | None = None
+        self._ui: Ui | None = None
+        self._api: ApiClient | None = None
+        self._context: Context | None = None
+
+    def close(self) -> None:
+        """Close every connection."""
+        if self._context is not None:
+            self._context.close()
+
+    @property
+    def settings(self) -> settings.Settings:
+        """The settings in force."""
+        if self._settings is None:
+            self._settings = settings.load()
+        return self._settings
+
+    @property
+    def ui(self) -> "Ui":
+        """The way to show progress and to ask."""
+        if self._ui is None:
+            from project.render import terminal
+
+            self._ui = terminal.make(self.output, no_input=self.args.no_input)
+        return self._ui
+
+    @property
+    def api(self) -> "ApiClient":
+        """The API, embedded or over HTTP."""
+        if self._api is None:
+            self._api = bootstrap.api_client(self.settings, self._noted)
+        return self._api
+
+    def _noted(self, uuid: str) -> None:
+        """A job was recorded: what Ctrl-C would now leave behind."""
+        self.output.current = uuid
+
+    @property
+    def context(self) -> "Context":
+        """What the engine works with; it keeps connections open until the call ends."""
+        if self._context is None:
+            self._context = bootstrap.context(
+                self.settings,
+                self.api,
+                self.ui,
+                no_input=not self.ui.interactive,
+                accept_new_host_key=bool(getattr(self.args, "accept_new_host_key", False)),
+                username=self.args.username or "",
+                private_key=self.args.private_key or "",
+            )
+        return self._context
+
+    def document(self, name: str) -> Document:
+        """The document of the job with that UUID or prefix. Raises UserError when there is none or more than one."""
+        wanted = name.strip().lower()
+        if not _NAME.match(wanted) or len(wanted) > _UUID_LENGTH:
+            message = f"{name!r} is not the UUID of a job."
+            raise UserError(message, f"`{program()} ls` lists the jobs with their UUIDs.")
+        if len(wanted) < SHORTEST_PREFIX:
+            message = f"{name!r} is too short to name a job."
+            raise UserError(message, f"Give at least {SHORTEST_PREFIX} characters of its UUID.")
+        try:
+            return self.api.job(wanted)
+        except ApiError as error:
+            if error.status == 404:
+                message = f"There is no job {wanted}."
+                raise UserError(message, f"`{program()} ls` lists the jobs with their UUIDs.") from error
+            if error.status in (400, 409, 422):
+                message = f"{wanted} names more than one job, or none."
+                raise UserError(message, "Give more characters of the UUID.") from error
+            raise
+
+    def fresh(self, documents: Sequence[Document]) -> list[Document]:
+        """The same documents with what happened meanwhile. A cluster that does not answer is a warning, not an error."""
+        if all(document.get("state") in FINAL for document in documents):
+            return list(documents)
+        from project.engine import sync
+
+        try:
+            return list(sync.refresh(self.context, list(documents)))
+        except ClusterError as error:
+            self.output.warn(f"The newest state is not known: {error}")
+            return list(documents)
+
+    def fresh_document(self, name: str) -> Document:
+        """`document`, with what happened meanwhile."""
+        return self.fresh([self.document(name)])[0]
+
+    def selected(self) -> "tuple[list[Document], bool]":
+        """The jobs that the call names, and whether it does so by a selector. Raises UserError when it names none."""
+        names = list(self.args.jobs)
+        filters = job_filters(self.args)
+        if names and filters:
+            raise UserError("Name jobs by their UUIDs or by a selector, not both.", "Leave one of them out.")
+        if not names and not filters:
+            raise UserError("No job is named.", "Give a UUID, or a selector such as `-l project=demo`.")
+        if names:
+            found = [self.document(name) for name in names]
+            return list({document["job_uuid"]: document for document in found}.values()), False
+        return self.all_jobs(filters), True
+
+    def all_jobs(self, filters: "dict[str, str]", limit: int = 0) -> list[Document]:
+        """Every job that the filters match, newest first; `limit` 0 is no limit."""
+        found: list[Document] = []
+        cursor = ""
+        while True:
+            page = min(limit - len(found), PAGE) if limit else PAGE
+            batch = self.api.jobs(**filters, limit=str(page), cursor=cursor)
+            found.extend(batch)
+            if len(batch) < page or (limit and len(found) >= limit):
+                return found
+            cursor = str(batch[-1].get("cursor") or batch[-1]["job_uuid"])
+
+    def sure(self, question: str, *, bulk: bool) -> None:
+        """Ask before something is done to many jobs. Raises UserError where nobody can answer and `--yes` is missing."""
+        if not bulk or self.args.yes:
+            return
+        if not self.ui.interactive:
+            raise UserError(f"{question} Nobody can be asked here.", "Add `--yes` to do it.")
+        if not self.ui.confirm(question):
+            raise UserError("Nothing was done.", "")
+
+
+PAGE = 200
+
+
+def job_filters(args: argparse.Namespace) -> dict[str, str]:
+    """`-l` and `--state` as the API's filters."""
+    filters: dict[str, str] = {}
+    pairs = [pair.strip() for word in args.selector or () for pair in word.split(",") if pair.strip()]
+    for pair in pairs:
+        if "=" not in pair or pair.startswith("="):
+            message = f"{pair!r} is not a selector."
+            raise UserError(message, "A selector is `key=value`, for example `-l project=demo`.")
+    if pairs:
+        filters["selector"] = ",".join(pairs)
+    if args.state:
+        filters["state"] = ",".join(_state(word) for given in args.state for word in given.split(",") if word.strip())
+    return filters
+
+
+def _state(word: str) -> str:
+    state = word.strip().upper()
+    if state not in STATES:
+        message = f"{word!r} is not a state."
+        raise UserError(message, did_you_mean(state, STATES))
+    return state
+
+
+def selection_arguments(parser: argparse.ArgumentParser, *, act: bool = True) -> None:
+    """The options that choose jobs."""
+    if act:
+        parser.add_argument("jobs", nargs="*", metavar="UUID", help="a job, by 6 or more characters of its UUID")
+    parser.add_argument("-l", "--selector", action="append", metavar="K=V", help="jobs with this tag (repeatable)")
+    parser.add_argument("--state", action="append", metavar="STATE", help="jobs in this state (repeatable)")
+    if act:
+        parser.add_argument("--yes", action="store_true", help="do not ask before acting on many jobs")
+
+
+def tags(words: "Sequence[str] | None") -> dict[str, str]:
+    """`k=v` words as a dictionary. Raises UserError for a word that is not of that form."""
+    found: dict[str, str] = {}
+    for word in words or ():
+        key, equals, value = word.partition("=")
+        if not equals or not key.strip():
+            raise UserError(f"{word!r} is not a tag.", "A tag is `key=value`, for example `--tag project=demo`.")
+        found[key.strip()] = value
+    return found

@@ -1,0 +1,29 @@
+"""Show everything that a submission would do, doing none of it: cluster, files, commands, the exact batch script."""
+
+import argparse
+from typing import Any
+
+from project.commands import submit
+from project.commands.base import Answer, Session
+from project.render import plan
+
+EXAMPLES = """\
+examples:
+  {prog} plan input.yml
+  {prog} plan input.yml --set resources.duration=2h
+"""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `plan`."""
+    parser.add_argument("file", metavar="FILE", help="the input file (YAML)")
+    parser.add_argument("-m", "--module", "--modules", metavar="MODULES", dest="module", help="a modules file (YAML)")
+    submit.choices(parser, plan=True)
+
+
+def run(session: Session) -> Answer:
+    """Plan."""
+    from project.engine import planning
+
+    found: dict[str, Any] = planning.plan(session.context, submit.request(session))
+    return Answer(data=found, text=plan.page(found, session.output))

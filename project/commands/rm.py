@@ -1,0 +1,30 @@
+"""Forget jobs and remove their folders on the cluster. A job that lives must be cancelled first, or use --force."""
+
+import argparse
+from collections.abc import Sequence
+from typing import Any
+
+from project.commands import act
+from project.commands.base import Answer, Document, Session, selection_arguments
+
+EXAMPLES = """\
+examples:
+  {prog} rm 1f2e3d
+  {prog} rm --state FAILED --yes
+"""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `rm`."""
+    selection_arguments(parser)
+    parser.add_argument("--force", action="store_true", help="also jobs that live, or whose cluster is gone")
+
+
+def run(session: Session) -> Answer:
+    """Remove every named job."""
+    from project.engine import control
+
+    def remove(context: Any, documents: Sequence[Document]) -> Sequence[Any]:
+        return control.remove(context, list(documents), force=session.args.force)
+
+    return act.on_selected(session, "remove", "removed", remove)

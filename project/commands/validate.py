@@ -1,0 +1,43 @@
+"""Check an input file, a modules file or a clusters file. Every problem is named with its file, line, column and key."""
+
+import argparse
+
+from project.commands.base import Answer, Session
+from project.render.text import clean
+
+EXAMPLES = """\
+examples:
+  {prog} validate input.yml
+  {prog} validate modules.yml
+"""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `validate`."""
+    parser.add_argument("file", metavar="FILE", help="an input, modules or clusters file (YAML)")
+    parser.add_argument("-m", "--module", metavar="MODULES", help="check this modules file too")
+    parser.add_argument(
+        "--set", action="append", metavar="KEY=VALUE", dest="overrides", help="change a key of the input (repeatable)"
+    )
+
+
+def run(session: Session) -> Answer:
+    """Check; raises InputError with every problem."""
+    from project import spec
+    from project.spec import files
+
+    args = session.args
+    checked = []
+    kind = files.sniff(args.file)
+    if kind == "input":
+        spec.load_input(args.file, list(args.overrides or ()))
+    elif kind == "modules":
+        spec.load_modules(args.file)
+    else:
+        spec.load_clusters(args.file)
+    checked.append({"file": args.file, "kind": kind})
+    if args.module:
+        spec.load_modules(args.module)
+        checked.append({"file": args.module, "kind": "modules"})
+    text = "\n".join(f"{clean(entry['file'])}: a valid {entry['kind']} file" for entry in checked)
+    return Answer(data={"valid": True, "files": checked}, text=text, ids=[entry["file"] for entry in checked])
