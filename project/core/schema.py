@@ -177,12 +177,10 @@ def _check_object(value: Dict[str, Any], schema: Dict[str, Any], path: Path, roo
     if len(value) < schema.get("minProperties", 0):
         yield _problem(path, "is empty.", value, _expected(schema))
     for key, item in value.items():
-        yield from _check_member(key, item, schema, path, root, [name for name in known if name not in value])
+        yield from _check_member(key, item, schema, path, root)
 
 
-def _check_member(
-    key: Any, item: Any, schema: Dict[str, Any], path: Path, root: Dict[str, Any], absent: List[str]
-) -> Iterator[Problem]:
+def _check_member(key: Any, item: Any, schema: Dict[str, Any], path: Path, root: Dict[str, Any]) -> Iterator[Problem]:
     place = (*path, key)
     if "propertyNames" in schema and any(_check(key, schema["propertyNames"], place, root)):
         yield _problem(place, "is not a possible name.", item, _expected(resolve(schema["propertyNames"], root)))
@@ -198,15 +196,15 @@ def _check_member(
     if not matched and "additionalProperties" in schema:
         extra = schema["additionalProperties"]
         if extra is False:
-            yield _unknown(place, key, item, schema, absent)
+            yield _unknown(place, key, item, schema)
         else:
             yield from _check(item, extra, place, root)
 
 
-def _unknown(place: Path, key: str, item: Any, schema: Dict[str, Any], absent: List[str]) -> Problem:
+def _unknown(place: Path, key: str, item: Any, schema: Dict[str, Any]) -> Problem:
     known = schema.get("properties", {})
     names = [name for name in known if not _marked(known[name], "x-later")]
-    hint = did_you_mean(key, [name for name in names if name in absent]) or did_you_mean(key, names)
+    hint = did_you_mean(key, names)
     if any(_marked(known[name], "writeOnly") and "'{}'".format(name) in hint for name in names):
         item = None
     if not hint and names:

@@ -34,7 +34,7 @@ TIB = 1024 * GIB
 MOST = 1024 * 1024 * TIB
 
 _BYTES = {"k": KIB, "m": MIB, "g": GIB, "t": TIB}
-MEMORY = r" *([0-9]{1,15}) *([kKmMgGtT])([iI]?[bB])? *"
+MEMORY = r" *([0-9]{1,18}) *([kKmMgGtT])([iI]?[bB])? *"
 _MEMORY = re.compile(MEMORY)
 _MEMORY_HINT = "Write it as 2625M or 4G; the units are K, M, G, T (or KiB, MiB, GiB, TiB)."
 

@@ -49,7 +49,7 @@ def _value(text: str, source: str) -> tuple[Any, dict[str, Mark]]:
             return yamltext.parse(text, source)
         except InputError:
             if text.startswith(("[", "{")):
-                raise UserError(f"{source}: '{text}' is not YAML.", "Quote a text that starts with [ or {.") from None
+                raise UserError(f"{source}: the value is not YAML.", "Quote a text that starts with [ or {.") from None
     return yamltext.plain(text), {"": Mark(source, 0, 0, 0, 0, text)}
 
 

@@ -32,7 +32,7 @@ _SPECIAL = {"true": True, "false": False, "null": None}
 class _Loader(yaml.SafeLoader):
     """Resolves no plain word by itself; `plain` does."""
 
-    def resolve(self, kind: Any, value: Any, implicit: Any) -> Any:
+    def resolve(self, kind: Any, _value: Any, implicit: Any) -> Any:
         """The tag of a node without one: a plain word gets a tag of its own."""
         if kind is yaml.ScalarNode and implicit[0]:
             return _WORD
