@@ -25,6 +25,27 @@ MESSAGE_CHARACTERS = 6_000
 SUBJECT_CHARACTERS = 150
 NAME_CHARACTERS = 80
 DIGEST_LINES = 40
+REASONS = {
+    "exit_code": "a command ended unsuccessfully",
+    "timeout": "it ran longer than its duration allows",
+    "out_of_memory": "it needed more memory than it had asked for",
+    "node_failure": "a node failed under it",
+    "preempted": "it was preempted",
+    "cancelled_by_user": "at its owner's request",
+    "cancelled_by_scheduler": "by the workload manager or its administrator",
+    "deadline": "its deadline passed",
+    "input_staging_failed": "its input could not be brought there",
+    "requirements_failed": "a command of `requirements` failed",
+    "compilation_failed": "a command of `compilation` failed",
+    "preprocessing_failed": "a preprocessing module failed",
+    "submission_rejected": "the workload manager did not take it",
+    "postprocessing_failed": "a postprocessing module failed",
+    "archiving_failed": "its output could not be archived",
+    "unreachable": "the cluster could not be reached",
+    "parent_failed": "a job that it waits for failed",
+    "lost": "the workload manager no longer knows it",
+    "internal_error": "by an error of jobferry itself",
+}
 
 # Beside line breaks: what a terminal or a mail client could obey (escapes, direction marks), and lone surrogates.
 _CONTROL = re.compile(
@@ -246,7 +267,7 @@ def _sentence(document: Document, event: Event, word: str) -> str:
     where = f" on {document['cluster']}" if document.get("cluster") else ""
     where = one_line(where, 100)
     where = " " + where if where else ""
-    condition = str(event.get("condition") or "").replace("_", " ")
+    condition = REASONS.get(str(event.get("condition") or ""), "")
     sentences = {
         "queued": f"The job waits in the queue{where}.",
         "running": f"The job runs{where}.",

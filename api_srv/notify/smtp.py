@@ -77,7 +77,10 @@ def sender_address(sender: str) -> Address:
     """The address in `JOBFERRY_MAIL_FROM`, with or without a display name. Raises UserError."""
     name, address = parseaddr(sender)
     try:
-        return Address(display_name=one_line(name, 80), addr_spec=_address(address))
+        if clean(sender) != sender or "\n" in sender:
+            raise RefusedMailError("more than one line")
+        local, _, domain = _address(address).rpartition("@")
+        return Address(one_line(name, 80), local, domain)
     except (ValueError, RefusedMailError):
         raise UserError(
             f"JOBFERRY_MAIL_FROM is not a mail address: {one_line(sender, 100)!r}.", "Use name@host."
@@ -87,9 +90,11 @@ def sender_address(sender: str) -> Address:
 def compose(mail: Mail, sender: str) -> EmailMessage:
     """The mail as it travels. Every header is one line whatever the mail holds. Raises RefusedMailError for an impossible recipient."""
     origin = sender_address(sender)
+    # Local part and domain apart: a local part beyond ASCII is for the server to take or to refuse (RFC 6531).
+    local, _, domain = _address(mail.to).rpartition("@")
     message = EmailMessage(policy=SMTP)
-    message["From"] = origin if origin.display_name else Address("jobferry", addr_spec=origin.addr_spec)
-    message["To"] = Address(addr_spec=_address(mail.to))
+    message["From"] = origin if origin.display_name else Address("jobferry", origin.username, origin.domain)
+    message["To"] = Address("", local, domain)
     message["Subject"] = one_line(mail.subject, 200)
     message["Date"] = formatdate()
     message["Message-ID"] = one_line(mail.message_id, 400)
