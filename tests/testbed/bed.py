@@ -32,6 +32,8 @@ KEYS = {
     "rsa_pass": ["-t", "rsa", "-b", "3072", "-N", PASSPHRASE],
     "ed25519": ["-t", "ed25519", "-N", ""],
     "ecdsa": ["-t", "ecdsa", "-N", ""],
+    # The passphrase of MASI-TFE's sample input, which is used as it is.
+    "masi": ["-t", "ed25519", "-N", "private_key_passphrase"],
 }
 
 
