@@ -45,6 +45,10 @@ class ApiClient:
         """Record a new job. The answer has `job_uuid`, `token` (may only report on this job) and `report_url` (or None)."""
         return self._call("POST", _job(document["job_uuid"]), document, None)
 
+    def token(self, uuid: str) -> Json:
+        """A new token for a job that is recorded already: as `create` answers."""
+        return self._call("POST", _job(uuid) + "/token", {}, None)
+
     def job(self, name: str) -> Json:
         """The document of the job whose UUID is, or begins with, `name`."""
         result = self._call("GET", _job(name), None, None)["result"]

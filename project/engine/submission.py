@@ -245,10 +245,22 @@ class Submission:
         except JobferryError:
             self.collect_events(link)
             raise
+        self.settle(result)
+
+    def settle(self, result: Json) -> None:
+        """Pass on what the agent says. Raises ClusterError when it could not submit the job."""
+        self.taken = True
         self.journal.relay(list(result.get("events") or []), result.get("status") or None)
         problem = self.journal.settle()
         if problem is not None:
             self.ui.warn(f"The job is submitted, but {problem.message[:1].lower()}{problem.message[1:]}")
+        url, seq = self.journal.created.get("report_url"), result.get("last_seq")
+        fields = {"agent_seq": seq} if isinstance(seq, int) and problem is None else {}
+        remembered.save(self.context.home, self.uuid, pushes=bool(url), **fields)
+        if result.get("state") == states.FAILED:
+            condition = str(result.get("condition") or "internal_error")
+            hint = f"All that happened: `history {self.uuid[:8]}`."
+            raise ClusterError(str(result.get("message") or "The job failed."), hint, condition=condition)
 
     def fields(self, source: Json, upload: bool) -> Json:
         """The request's fields. No secret is among them but the job's own token."""
@@ -278,7 +290,8 @@ class Submission:
 
     def failed(self, error: JobferryError) -> None:
         """Record how it ended: for good, or so that it can be resumed."""
-        if isinstance(error, ApiError):
+        if isinstance(error, ApiError) or self.taken:
+            # Nothing to record it with, or the agent's own account is there.
             return
         if isinstance(error, _Cancelled):
             self.journal.add("state", state=states.CANCELLED, condition="cancelled_by_user", message=error.message)

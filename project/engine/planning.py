@@ -1,0 +1,72 @@
+"""Everything that a submission would do, doing none of it."""
+
+import re
+import uuid as uuid_module
+from typing import Any
+
+from project.core import jobspec, schedulers, script
+from project.core.paths import JobPaths, Root
+from project.engine import bundle, inventory, placement, probing
+from project.engine.bundle import shown
+from project.engine.context import Context
+from project.engine.submission import Request
+
+Json = dict[str, Any]
+DEFAULT_ROOT = "$HOME/.jobferry"
+
+
+def plan(context: Context, request: Request) -> Json:
+    """The cluster and why, what would be sent, what would be run there, the batch script as it would be submitted.
+
+    The UUID in it is an example: a submission makes its own. Clusters are probed, none is logged in to. Raises UserError,
+    ApiError.
+    """
+    data = request.data()
+    spec = jobspec.parse(data)
+    clusters = inventory.clusters(context.api)
+    wanted = inventory.find(spec.destination_cluster, clusters)
+    modules = request.modules
+    stages = {stage: modules.stage(stage) for stage in bundle.STAGES_THERE} if modules else {}
+    files = bundle.collect(spec.job, request.loaded.folder, stages)
+    policy = request.policy(context.asks.interactive)
+    probes = probing.probe(placement.candidates(wanted, clusters, policy))
+    found = placement.choose(wanted, clusters, probes, policy)
+    cluster = found.chosen or wanted
+    uuid = str(uuid_module.uuid4())
+    root = str(context.home / "local") if inventory.is_here(cluster) else DEFAULT_ROOT
+    paths = JobPaths(str(cluster.get("workdir") or Root(root).jobs), uuid)
+    scheduler = schedulers.get(str(cluster["workload_manager"]))
+    work = paths.work
+    text = script.render(spec, cluster, scheduler, paths, uuid, work=work, bell=Root(root).bell)
+    there = [step.execution for stage in ("preprocessing",) for step in stages.get(stage, ())]
+    return {
+        "cluster": cluster["name"] if found.chosen else None,
+        "reason": found.reason or "would be asked about",
+        "rejected": [rejected._asdict() for rejected in found.rejected],
+        "proposals": [{"name": peer.cluster["name"], "reason": peer.reason} for peer in found.peers],
+        "reached_by": _way(cluster),
+        "workload_manager": cluster["workload_manager"],
+        "job_directory": paths.folder,
+        "working_directory": work,
+        "source": files.source.get("url") or shown(spec.job),
+        "bytes": files.total,
+        "files": [{"path": shown(entry.name), "size": entry.size} for entry in files.entries],
+        "left_behind": list(files.warnings),
+        "staging_modules": [step.execution for step in modules.staging] if modules else [],
+        "commands": [*spec.requirements, *spec.compilation, *there],
+        "submit": " ".join(scheduler.submit(paths.script)),
+        "postprocessing_modules": [step.execution for step in stages.get("postprocessing", ())],
+        "output": list(spec.output),
+        "script": _plain(text),
+    }
+
+
+def _way(cluster: Json) -> str:
+    if inventory.is_here(cluster):
+        return "this machine, without a connection"
+    return f"ssh to {cluster.get('hostname')}, port {cluster.get('port') or 22}"
+
+
+def _plain(text: str) -> str:
+    # A home folder is known only there; everything else is exact.
+    return re.sub(r"'\$HOME(/[^']*)?'", lambda match: '"$HOME' + (match.group(1) or "") + '"', text)
