@@ -8,7 +8,7 @@ log. An exit status other than 0, output that is no JSON object, or no valid inp
 module that takes longer than `timeout`: its whole process group is killed.
 
 A module never gets the private key, the passphrase, or a variable that holds a credential of ours. It finds in its environment
-`JOBFERRY_STAGE`, `JOBFERRY_MODULE`, `JOBFERRY_INDEX`, and what the caller adds (on the cluster: `JOBFERRY_UUID`, `JOBFERRY_WORK`,
+`JOBFERRY_STAGE`, `JOBFERRY_MODULE`, `JOBFERRY_STEP`, and what the caller adds (on the cluster: `JOBFERRY_JOB`, `JOBFERRY_WORK`,
 `JOBFERRY_JOB_DIRECTORY`).
 """
 
@@ -95,7 +95,7 @@ class _Runner:
         self._exit_status = 0
         self._seconds = 0.0
         self.seen = False
-        own = {"JOBFERRY_STAGE": stage, "JOBFERRY_MODULE": step.module, "JOBFERRY_INDEX": str(step.index)}
+        own = {"JOBFERRY_STAGE": stage, "JOBFERRY_MODULE": step.module, "JOBFERRY_STEP": str(step.index)}
         self._env = clean_env(dict(environment, **own))
         self._env["PATH"] = self._env.get("PATH", os.defpath) + os.pathsep + _fallback_folder(folder)
 
