@@ -1,7 +1,7 @@
 """How jobs end, in words: the batch script's facts, one element's end, a whole array's, the job_status. Pure."""
 
 import re
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from project.core import states
 from project.core.schedulers import base
@@ -204,7 +204,7 @@ def job_status(elements: Mapping[Optional[int], Element], array: bool) -> Dict[s
 
 def _status_row(index: Optional[int], element: Element, many: bool) -> Dict[str, str]:
     row = {"JobID": element.fields.get("JobID", element.native_id), "State": element.word or "UNKNOWN"}
-    names = _FEW_FIELDS if many else tuple(element.fields)  # type: Sequence[str]
+    names: Sequence[str] = _FEW_FIELDS if many else tuple(element.fields)
     for name in names:
         if name in element.fields and name not in row and (element.state == base.DONE or name not in _MOVING):
             row[name] = element.fields[name]
