@@ -8,6 +8,7 @@ name, and `account_of(services, name)` answers the account of later requests, No
 
 from typing import TYPE_CHECKING
 
+from api_srv import mailing
 from api_srv.services.accounts import Authenticator
 from api_srv.services.context import Account, Services
 from api_srv.settings import Settings
@@ -31,9 +32,8 @@ def open_store(settings: Settings) -> "JobStore":
 
 def make_services(settings: Settings, store: "JobStore | None" = None) -> Services:
     """The services over the settings' store (or the one given)."""
-    from api_srv.services.ports import nobody
-
-    return Services(store or open_store(settings), nobody, settings.public_url)
+    notifier = mailing.notifier(settings.mail_from, settings.public_url)
+    return Services(store or open_store(settings), notifier, settings.public_url)
 
 
 def create_app(settings: Settings, services: Services | None = None) -> "Flask":

@@ -53,7 +53,12 @@ class Authenticator:
         mark = self._mark(name, password)
         with self._lock:
             known = self._remembered.get(mark)
-        if account and known and known.until > now and hmac.compare_digest(known.password_hash, account["password_hash"]):
+        if (
+            account
+            and known
+            and known.until > now
+            and hmac.compare_digest(known.password_hash, account["password_hash"])
+        ):
             return Account(account["name"], bool(account["admin"]))
         self._check_rate(name, address, now)
         with self._hashing:

@@ -7,6 +7,7 @@ The rows of the outbox and the five `outbox_…` methods are those of `api_srv.n
 """
 
 import abc
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple
@@ -17,6 +18,8 @@ Row = dict[str, Any]
 
 # The version of what is stored; a store that finds an older one migrates it when it is opened.
 SCHEMA_VERSION = 1
+# The largest job document as JSON; with its pending events it must fit MongoDB's 16 MiB.
+MAX_DOCUMENT_BYTES = 8 * 1024 * 1024
 
 
 class StoreError(Exception):
@@ -87,7 +90,9 @@ class JobStore(abc.ABC):
     # Jobs
 
     @abc.abstractmethod
-    def create(self, document: Document, token_hash: str, events: Sequence[Event] = (), mails: Sequence[Row] = ()) -> None:
+    def create(
+        self, document: Document, token_hash: str, events: Sequence[Event] = (), mails: Sequence[Row] = ()
+    ) -> None:
         """Record a new job, its first events and mails. Raises DuplicateError, TooLargeError."""
 
     @abc.abstractmethod
@@ -219,6 +224,24 @@ class JobStore(abc.ABC):
     @abc.abstractmethod
     def close(self) -> None:
         """Let go of connections."""
+
+
+def encoded(document: Mapping[str, Any]) -> str:
+    """The document as compact JSON. Raises TooLargeError."""
+    text = json.dumps(document, separators=(",", ":"))
+    if len(text) > MAX_DOCUMENT_BYTES:
+        raise TooLargeError(f"The job's document has {len(text)} bytes; at most {MAX_DOCUMENT_BYTES} can be kept.")
+    return text
+
+
+def numbered(events: Sequence[Event], last_n: int) -> list[Event]:
+    """The events with their numbers in the job's history."""
+    return [{**event, "n": last_n + place} for place, event in enumerate(events, 1)]
+
+
+def server_events(events: Sequence[Event]) -> int:
+    """How many of the events are the server's own."""
+    return sum(1 for event in events if event.get("source") == "server")
 
 
 def labels(document: Mapping[str, Any]) -> list[str]:
