@@ -1,7 +1,8 @@
 """The one place where concrete parts are put together: which API, which user interface, which home."""
 
+import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from project.core.api_client import ApiClient, Call, http_call
 from project.core.errors import UserError
@@ -12,18 +13,27 @@ if TYPE_CHECKING:
     from project.engine.ui import Ui
 
 
-def api_call(settings: Settings) -> Call:
-    """The way to the API: over HTTP if an address is set, else the server's own services in this process."""
+class Api(NamedTuple):
+    """The way to the API, and what the embedded one has to do before the program ends."""
+
+    call: Call
+    deliver: Callable[[float], int]
+    close: Callable[[], None]
+
+
+def open_api(settings: Settings) -> Api:
+    """The API over HTTP if an address is set, else the server's own services in this process."""
     url = settings.get("api_url")
     if url:
         user, password, token = (settings.get(key) for key in ("api_user", "api_password", "api_token"))
         if password and not user and not token:
             message = "JOBFERRY_API_PASSWORD is set without JOBFERRY_API_USER."
             raise UserError(message, "Set both, or JOBFERRY_API_TOKEN.")
-        return http_call(url, user, password, token)
+        return Api(http_call(url, user, password, token), lambda _seconds: 0, lambda: None)
     from api_srv.embedded import EmbeddedApi
 
-    return EmbeddedApi(settings.home).call
+    embedded = EmbeddedApi(settings.home, {**os.environ, **settings.environment()})
+    return Api(embedded.call, embedded.deliver_due, embedded.close)
 
 
 class _Telling(ApiClient):
@@ -38,9 +48,9 @@ class _Telling(ApiClient):
         return super().create(document)
 
 
-def api_client(settings: Settings, on_create: Callable[[str], None]) -> ApiClient:
+def api_client(call: Call, on_create: Callable[[str], None]) -> ApiClient:
     """The API's calls by name. `on_create` is told the UUID of a job that is about to be recorded."""
-    return _Telling(api_call(settings), on_create)
+    return _Telling(call, on_create)
 
 
 def context(

@@ -170,7 +170,9 @@ def main(argv: "Sequence[str] | None" = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     output = Output.from_words(words)
     try:
-        return _run(words, output)
+        code = _run(words, output)
+        sys.stdout.flush()
+        return code
     except KeyboardInterrupt:
         return output.error(Interrupted("Interrupted.", output.resume_hint()))
     except BrokenPipeError:

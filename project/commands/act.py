@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from project.commands.base import Answer, Document, Session
 from project.core.errors import ClusterError, UserError
+from project.core.states import CANCELLED
 from project.render import jobs
 from project.render.text import clean, plural
 
@@ -63,4 +64,5 @@ def _code(outcomes: Sequence[Any]) -> int:
     codes = [getattr(outcome, "exit_code", 0) for outcome in outcomes if not outcome.changed]
     if ClusterError.exit_code in codes:
         return ClusterError.exit_code
-    return UserError.exit_code if len(outcomes) == 1 and codes else 0
+    only = len(outcomes) == 1 and bool(codes)
+    return UserError.exit_code if only and _document(outcomes[0]).get("state") != CANCELLED else 0

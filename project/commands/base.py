@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from project import bootstrap, settings
 from project.core.errors import ApiError, ClusterError, UserError
-from project.core.states import FINAL, STATES
+from project.core.states import FINAL, LIVE, STATES
 from project.core.words import did_you_mean
 from project.render.output import Answer, Output, program
 
@@ -32,13 +32,21 @@ class Session:
         self.output = output
         self._settings: settings.Settings | None = None
         self._ui: Ui | None = None
+        self._way: bootstrap.Api | None = None
         self._api: ApiClient | None = None
         self._context: Context | None = None
 
     def close(self) -> None:
-        """Close every connection."""
+        """Close every connection; send the mails that wait, for a few seconds at most."""
         if self._context is not None:
             self._context.close()
+        if self._way is not None:
+            try:
+                self._way.deliver(MAIL_SECONDS)
+            except ApiError as error:
+                self.output.warn(f"Mails wait in the outbox: {error}")
+            finally:
+                self._way.close()
 
     @property
     def settings(self) -> settings.Settings:
@@ -60,7 +68,8 @@ class Session:
     def api(self) -> "ApiClient":
         """The API, embedded or over HTTP."""
         if self._api is None:
-            self._api = bootstrap.api_client(self.settings, self._noted)
+            self._way = bootstrap.open_api(self.settings)
+            self._api = bootstrap.api_client(self._way.call, self._noted)
         return self._api
 
     def _noted(self, uuid: str) -> None:
@@ -97,9 +106,8 @@ class Session:
             if error.status == 404:
                 message = f"There is no job {wanted}."
                 raise UserError(message, f"`{program()} ls` lists the jobs with their UUIDs.") from error
-            if error.status in (400, 409, 422):
-                message = f"{wanted} names more than one job, or none."
-                raise UserError(message, "Give more characters of the UUID.") from error
+            if error.status == 409:
+                raise UserError(error.message, error.hint) from error
             raise
 
     def fresh(self, documents: Sequence[Document]) -> list[Document]:
@@ -136,12 +144,17 @@ class Session:
         found: list[Document] = []
         cursor = ""
         while True:
-            page = min(limit - len(found), PAGE) if limit else PAGE
-            batch = self.api.jobs(**filters, limit=str(page), cursor=cursor)
-            found.extend(batch)
-            if len(batch) < page or (limit and len(found) >= limit):
+            size = min(limit - len(found), PAGE) if limit else PAGE
+            try:
+                page = self.api.jobs_page(**filters, limit=str(size), cursor=cursor)
+            except ApiError as error:
+                if error.status in REFUSED:
+                    raise UserError(error.message, error.hint) from error
+                raise
+            found.extend(page["jobs"])
+            cursor = str(page.get("cursor") or "")
+            if not cursor or (limit and len(found) >= limit):
                 return found
-            cursor = str(batch[-1].get("cursor") or batch[-1]["job_uuid"])
 
     def sure(self, question: str, *, bulk: bool) -> None:
         """Ask before something is done to many jobs. Raises UserError where nobody can answer and `--yes` is missing."""
@@ -153,29 +166,42 @@ class Session:
             raise UserError("Nothing was done.", "")
 
 
-PAGE = 200
+PAGE = 1000
+MAIL_SECONDS = 5.0
 
 
 def job_filters(args: argparse.Namespace) -> dict[str, str]:
     """`-l` and `--state` as the API's filters."""
     filters: dict[str, str] = {}
-    pairs = [pair.strip() for word in args.selector or () for pair in word.split(",") if pair.strip()]
-    for pair in pairs:
-        if "=" not in pair or pair.startswith("="):
-            message = f"{pair!r} is not a selector."
-            raise UserError(message, "A selector is `key=value`, for example `-l project=demo`.")
-    if pairs:
-        filters["selector"] = ",".join(pairs)
-    if args.state:
-        filters["state"] = ",".join(_state(word) for given in args.state for word in given.split(",") if word.strip())
+    terms = [term.strip() for word in args.selector or () for term in word.split(",") if term.strip()]
+    if args.selector is not None:
+        if not terms:
+            raise UserError("The selector is empty.", "A selector is `key=value`, for example `-l project=demo`.")
+        filters["selector"] = ",".join(terms)
+    if args.state is not None:
+        words = [_state(word) for given in args.state for word in given.split(",") if word.strip()]
+        if not words:
+            raise UserError("`--state` is empty.", "Name a state, for example RUNNING.")
+        filters["state"] = ",".join(words)
     return filters
+
+
+# States by group, as the API knows them too.
+GROUPS = {"LIVE": LIVE, "FINAL": FINAL}
+# The API's answers to a filter that it does not understand.
+REFUSED = (400, 422)
+
+
+def expanded(states: str) -> frozenset[str]:
+    """The states of a `state` filter, its groups taken apart."""
+    return frozenset(state for word in states.split(",") for state in GROUPS.get(word, (word,)))
 
 
 def _state(word: str) -> str:
     state = word.strip().upper()
-    if state not in STATES:
+    if state not in STATES and state not in GROUPS:
         message = f"{word!r} is not a state."
-        raise UserError(message, did_you_mean(state, STATES))
+        raise UserError(message, did_you_mean(state, (*STATES, *GROUPS)))
     return state
 
 
@@ -183,8 +209,12 @@ def selection_arguments(parser: argparse.ArgumentParser, *, act: bool = True) ->
     """The options that choose jobs."""
     if act:
         parser.add_argument("jobs", nargs="*", metavar="UUID", help="a job, by 6 or more characters of its UUID")
-    parser.add_argument("-l", "--selector", action="append", metavar="K=V", help="jobs with this tag (repeatable)")
-    parser.add_argument("--state", action="append", metavar="STATE", help="jobs in this state (repeatable)")
+    parser.add_argument(
+        "-l", "--selector", action="append", metavar="K=V", help="jobs with this tag: k=v, k!=v, k or !k (repeatable)"
+    )
+    parser.add_argument(
+        "--state", action="append", metavar="STATE", help="jobs in this state, or LIVE, or FINAL (repeatable)"
+    )
     if act:
         parser.add_argument("--yes", action="store_true", help="do not ask before acting on many jobs")
 

@@ -67,4 +67,4 @@ def _cluster(session: Session, cluster: Document) -> list[dict[str, Any]]:
             found = doctor.check(session.context, cluster)
     except JobferryError as error:
         return [_row(name, "connection", False, error.message, error.hint)]
-    return [_row(name, item.what, item.ok, item.text, item.hint) for item in found]
+    return [_row(name, item.what, item.ok, item.text, item.hint) for item in found if item.what != "API"]

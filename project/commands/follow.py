@@ -88,8 +88,9 @@ def last_lines(session: Session, document: Document, count: int = 10) -> list[st
         return []
     from project.engine import logs
 
+    index = next(iter(jobs.failed_elements(document)), None)
     try:
-        raw = b"".join(logs.read(session.context, document, stream="stderr", lines=count))
+        raw = b"".join(logs.read(session.context, document, stream="stderr", lines=count, index=index))
     except JobferryError as error:
         if session.output.verbose:
             session.output.warn(f"stderr could not be read: {error}")

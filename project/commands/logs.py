@@ -38,17 +38,57 @@ def run(session: Session) -> Answer:
         if value is not None and value < (1 if name == "run" else 0):
             raise UserError(f"--{name} {value} makes no sense.", "Give a positive number.")
     document = session.fresh_document(args.job)
+    stream = "stderr" if args.stderr else "stdout"
+    known = dict(jobs.array(document))
+    if args.index is not None and args.index not in known:
+        message = f"Job {jobs.title(document)} has no element {args.index}."
+        raise UserError(message, _which(known) if known else "It is not an array; leave `--index` out.")
+    if known and args.index is None:
+        return elements(session, document, stream, known)
     if args.follow:
         session.output.watching = [document["job_uuid"]]
-    stream = "stderr" if args.stderr else "stdout"
     pieces = logs.read(
         session.context, document, stream=stream, index=args.index, run=args.run, follow=args.follow, lines=args.lines
     )
     data = {"job_uuid": document["job_uuid"], "stream": stream, "index": args.index, "run": args.run}
     if session.output.as_json:
-        text = b"".join(pieces).decode("utf-8", "replace")
-        return Answer(data={**data, "text": text}, ids=[document["job_uuid"]])
+        return Answer(data={**data, "text": _text(pieces)}, ids=[document["job_uuid"]])
     return Answer(data=data, stream=shown(session, document, pieces, stream))
+
+
+def elements(session: Session, document: Document, stream: str, known: dict[int, str]) -> Answer:
+    """An array without `--index`: what the failed elements printed, and which elements there are."""
+    from project.engine import logs
+
+    if session.args.follow:
+        raise UserError(f"Job {jobs.title(document)} is an array.", f"Follow one element. {_which(known)}")
+    bad = jobs.failed_elements(document)[:MOST_FAILED]
+    lines = session.args.lines or TAIL
+    printed = {
+        index: _text(
+            logs.read(session.context, document, stream=stream, index=index, run=session.args.run, lines=lines)
+        )
+        for index in bad
+    }
+    counted = jobs.elements(document) or f"{len(known)} elements"
+    parts = [f"Job {jobs.title(document)} is an array: {counted}. {_which(known)}"]
+    colour = session.output.colour and session.output.terminal
+    for index, text in printed.items():
+        parts += ["", f"element {index} ({known[index]}), {stream}:", clean_stream(text, colour=colour).rstrip("\n")]
+    data = {
+        "job_uuid": document["job_uuid"],
+        "stream": stream,
+        "elements": [{"index": index, "state": state, "text": printed.get(index)} for index, state in known.items()],
+    }
+    return Answer(data=data, text="\n".join(parts), ids=[str(index) for index in known])
+
+
+def _which(known: dict[int, str]) -> str:
+    return f"`--index N` shows one: {min(known)} to {max(known)}."
+
+
+def _text(pieces: Iterable[bytes]) -> str:
+    return b"".join(pieces).decode("utf-8", "replace")
 
 
 def shown(session: Session, document: Document, pieces: Iterable[bytes], stream: str) -> Iterator[bytes]:
@@ -75,3 +115,5 @@ def harmless(pieces: Iterable[bytes], *, colour: bool) -> Iterator[bytes]:
 
 
 LONGEST_LINE = 64 * 1024
+MOST_FAILED = 5
+TAIL = 20

@@ -2,7 +2,7 @@
 
 import argparse
 
-from project.commands.base import Answer, Session, job_filters, program, selection_arguments
+from project.commands.base import Answer, Session, expanded, job_filters, program, selection_arguments
 from project.core.errors import UserError
 from project.render import jobs
 
@@ -32,7 +32,7 @@ def run(session: Session) -> Answer:
     states = filters.get("state")
     if states:
         # A job may have left the state meanwhile.
-        documents = [document for document in documents if document["state"] in states.split(",")]
+        documents = [document for document in documents if document["state"] in expanded(states)]
     aside = "" if documents else _nothing(filters)
     return Answer(
         data={"jobs": documents},

@@ -53,14 +53,14 @@ def run(session: Session) -> Answer:
 
 
 def _resumed(session: Session, document: Document) -> Document:
-    from project.engine import submission
+    from project.engine import resuming
 
     uuid = str(document["job_uuid"])
     if document["state"] not in LIVE:
         message = f"Job {uuid} is {document['state']}: there is nothing to resume."
         raise UserError(message, f"`{program()} resubmit {uuid[:8]}` makes a new job of it.")
     session.output.current = uuid
-    return submit.carried_out(session, lambda: submission.resume(session.context, uuid))
+    return submit.carried_out(session, lambda: resuming.resume(session.context, uuid))
 
 
 def _anew(session: Session, document: Document) -> Document:

@@ -5,6 +5,7 @@ Every file is verified. A file that exists already is never overwritten, unless 
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from project.commands.base import Answer, Session
 from project.core.errors import JobEnded
@@ -39,7 +40,7 @@ def run(session: Session) -> Answer:
     target = Path(session.args.output or ".")
     failed = document.get("state") in (FAILED, "CANCELLED")
     files = retrieval.retrieve(session.context, document, target, session.args.force)
-    rows = [{"path": str(item.path), "size": item.size, "how": item.how} for item in files]
+    rows: list[dict[str, Any]] = [{"path": str(item.path), "size": item.size, "how": item.how} for item in files]
     lines = [f"{clean(row['path'])}  {size(float(row['size']))}  {clean(row['how'])}" for row in rows]
     state = str(document.get("state"))
     data = {"job_uuid": document["job_uuid"], "state": state, "folder": str(target.absolute()), "files": rows}

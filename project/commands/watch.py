@@ -4,7 +4,6 @@ import argparse
 
 from project.commands import follow
 from project.commands.base import Answer, Session, selection_arguments
-from project.core.states import LIVE
 from project.render.text import plural
 
 EXAMPLES = """\
@@ -28,7 +27,7 @@ def run(session: Session) -> Answer:
     if args.jobs or args.selector or args.state:
         documents, _ = session.selected()
     else:
-        documents = session.all_jobs({"state": ",".join(sorted(LIVE))})
+        documents = session.all_jobs({"state": "LIVE"})
     if not documents:
         return Answer(data={"jobs": []}, aside="No job lives.")
     with session.ui.step(f"Watching {plural(len(documents), 'job')}"):

@@ -59,6 +59,11 @@ class ApiClient:
         query = {key: value for key, value in filters.items() if value not in ("", None)}
         return list(self._call("GET", "/jobs", None, query)["jobs"])
 
+    def jobs_page(self, **filters: str) -> Json:
+        """As `jobs`: {"jobs": documents, "cursor": of the next page, or None}."""
+        query = {key: value for key, value in filters.items() if value not in ("", None)}
+        return self._call("GET", "/jobs", None, query)
+
     def patch(self, uuid: str, fields: Json) -> Json:
         """Merge `fields` into the document (MASI-TFE's `PUT /jobs/<uuid>`)."""
         return self._call("PUT", _job(uuid), fields, None)

@@ -1,5 +1,6 @@
 """Jobs as text: the list, one job's page, its history, what it printed of late."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -94,6 +95,36 @@ def elements(document: Document) -> str:
     for state in states:
         counted[clean(state)] = counted.get(clean(state), 0) + 1
     return ", ".join(f"{count} {state}" for state, count in counted.items())
+
+
+_INDEX = re.compile(r"_(\d+)(?:\.\S*)?\Z")
+
+
+def array(document: Document) -> list[tuple[int, str]]:
+    """The elements of an array with their native states, by index; [] for a job of one. `?`: no state known yet."""
+    found: dict[int, str] = {}
+    status = document.get("job_status") or {}
+    names, states = status.get("JobID"), status.get("State")
+    for name, state in zip(
+        names if isinstance(names, list) else [], states if isinstance(states, list) else [], strict=False
+    ):
+        match = _INDEX.search(str(name))
+        if match:
+            found[int(match.group(1))] = clean(state)
+    count = ((document.get("user_input") or {}).get("resources") or {}).get("nbr_jobs_in_array")
+    if isinstance(count, int) and not isinstance(count, bool):
+        for index in range(min(count, MOST_ELEMENTS)):
+            found.setdefault(index, "?")
+    return sorted(found.items())
+
+
+def failed_elements(document: Document) -> list[int]:
+    """The indexes of the elements that ended badly."""
+    fine = ("COMPLETED", "RUNNING", "PENDING", "?")
+    return [index for index, state in array(document) if not state.startswith(fine)]
+
+
+MOST_ELEMENTS = 100_000
 
 
 def story(events: Sequence[Mapping[str, Any]], output: Output) -> str:

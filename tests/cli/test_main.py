@@ -13,7 +13,18 @@ from project import cli, commands
 from project.core.errors import ApiError, Bug, ClusterError, JobEnded, JobferryError, UserError
 
 ROOT = Path(__file__).resolve().parents[2]
-HEAVY = ("yaml", "fabric", "paramiko", "flask", "rich", "urllib.request", "sqlite3", "jsonschema", "pymongo", "platformdirs")
+HEAVY = (
+    "yaml",
+    "fabric",
+    "paramiko",
+    "flask",
+    "rich",
+    "urllib.request",
+    "sqlite3",
+    "jsonschema",
+    "pymongo",
+    "platformdirs",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -126,7 +137,9 @@ def test_the_short_form_takes_the_options_of_submit_and_retrieve():
         (["submit", "f", "--wa"], "--wa"),
         (["ls", "--limit", "x"], "--limit"),
         (["ls", "--limit", "-1"], "negative"),
-        (["ls", "-l", "novalue"], "is not a selector"),
+        (["ls", "-l", ","], "selector is empty"),
+        (["ls", "-l", "a b==="], "is none of key=value"),
+        (["ls", "--state", ""], "`--state` is empty"),
         (["ls", "--state", "RUNING"], "Did you mean 'RUNNING'?"),
         (["cancel"], "No job is named"),
         (["cancel", "abcdef", "-l", "a=b"], "not both"),

@@ -17,7 +17,9 @@ def environ(tmp_path, **more):
 
 def test_flags_win_over_the_environment_and_that_over_the_file(config, tmp_path):
     config.write_text("api_url: http://file\nlisten: 1.2.3.4:5\nhome: /from/file\n")
-    found = settings.load(environ(tmp_path, JOBFERRY_API_URL="http://env", JOBFERRY_HOME="/from/env"), {"home": "/flag"})
+    found = settings.load(
+        environ(tmp_path, JOBFERRY_API_URL="http://env", JOBFERRY_HOME="/from/env"), {"home": "/flag"}
+    )
     assert found.get("listen") == "1.2.3.4:5"
     assert found.get("api_url") == "http://env"
     assert str(found.home) == "/flag"

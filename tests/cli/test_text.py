@@ -59,7 +59,9 @@ def test_a_table_paints_only_with_a_palette():
 
 
 def test_fields_leave_out_what_is_empty_and_wrap_the_rest():
-    shown = text.fields([("name", "x"), ("none", None), ("empty", ""), ("zero", "0"), ("long", "word " * 40)], columns=60)
+    shown = text.fields(
+        [("name", "x"), ("none", None), ("empty", ""), ("zero", "0"), ("long", "word " * 40)], columns=60
+    )
     assert "none" not in shown
     assert "empty" not in shown
     assert "zero  0" in shown
