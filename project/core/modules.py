@@ -8,7 +8,7 @@ log. An exit status other than 0, output that is no JSON object, or no valid inp
 module that takes longer than `timeout`: its whole process group is killed.
 
 A module never gets the private key, the passphrase, or a variable that holds a credential of ours. It finds in its environment
-`JOBFERRY_STAGE`, `JOBFERRY_MODULE`, `JOBFERRY_STEP`, and what the caller adds (on the cluster: `JOBFERRY_JOB`, `JOBFERRY_WORK`,
+`JOBFERRY_STAGE`, `JOBFERRY_MODULE`, `JOBFERRY_STEP`, and what the caller adds (on the cluster: `JOBFERRY_UUID`, `JOBFERRY_WORK`,
 `JOBFERRY_JOB_DIRECTORY`).
 """
 

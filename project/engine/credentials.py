@@ -46,12 +46,10 @@ def _passphrase(path: str) -> str:
     from project.spec import loader
 
     try:
-        data = loader.load(path).data
+        return loader.load(path).text("passphrase")
     except (JobferryError, OSError):
         # The file may have become anything since; there are other sources of a passphrase.
         return ""
-    value = data.get("passphrase")
-    return value if isinstance(value, str) else ""
 
 
 def _absolute(path: str, folder: str | Path) -> str:

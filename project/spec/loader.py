@@ -24,6 +24,14 @@ class Loaded:
     folder: Path
     marks: Mapping[str, Mark] = field(default_factory=dict, repr=False)
 
+    def text(self, key: str) -> str:
+        """A key's value as it was written (`0123` stays that), "" when it is not there or is no text."""
+        value = self.data.get(key) if isinstance(self.data, dict) else None
+        mark = self.marks.get(key)
+        if isinstance(value, (bool, int, float)) and mark is not None and mark.text is not None:
+            return mark.text
+        return value if isinstance(value, str) else ""
+
     def problem(self, key: str, message: str, hint: str = "") -> Problem:
         """A Problem of `key` with its place in the file."""
         return place(Problem(key, message, None, hint), self.marks, self.file)
