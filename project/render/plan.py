@@ -20,7 +20,7 @@ def page(plan: Mapping[str, Any], output: Output) -> str:
             lines = "\n".join("  " + line for line in _lines(value))
             parts.append(f"{palette.paint('bold', _name(key))}\n{lines}")
     if plan.get("script"):
-        script = "\n".join("  " + line for line in clean_block(plan["script"]).rstrip("\n").split("\n"))
+        script = "\n".join(("  " + line).rstrip() for line in clean_block(plan["script"]).rstrip("\n").split("\n"))
         parts.append(f"{palette.paint('bold', 'batch script')}\n{script}")
     return "\n\n".join(part for part in parts if part)
 
