@@ -27,20 +27,20 @@ class Link:
     def request(
         self,
         op: str,
-        upload: Iterable[bytes] | None = None,
+        sending: Iterable[bytes] | None = None,
         on_message: OnMessage | None = None,
         **fields: Any,
     ) -> Json:
         """Ask, and wait for the result.
 
-        :param upload: bytes that follow the request.
+        :param sending: bytes that follow the request.
         :param on_message: called with every message before the result, and its payload.
 
         Raises what the agent raised, or ClusterError (transient) when the connection breaks.
         """
         refused: ClusterError | None = None
         try:
-            self._send(op, upload, fields)
+            self._send(op, sending, fields)
         except ClusterError as error:
             # The agent may have said why before it stopped listening.
             refused = error
@@ -49,11 +49,11 @@ class Link:
         except ClusterError as error:
             raise refused or error from None
 
-    def _send(self, op: str, upload: Iterable[bytes] | None, fields: Json) -> None:
+    def _send(self, op: str, sending: Iterable[bytes] | None, fields: Json) -> None:
         try:
             protocol.write(self._channel.stdin, {"op": op, **fields})
-            if upload is not None:
-                for piece in upload:
+            if sending is not None:
+                for piece in sending:
                     protocol.write(self._channel.stdin, {"type": "data"}, piece)
                 protocol.write(self._channel.stdin, {"type": "end"})
         except OSError as error:

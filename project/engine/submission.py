@@ -232,7 +232,7 @@ class Submission:
             with self.ui.step(f"Submitting to {self.cluster['name']}"):
                 result = link.request(
                     "submit",
-                    upload=listen.counted(files.stream()) if upload else None,
+                    sending=listen.counted(files.stream()) if upload else None,
                     on_message=listen.hear,
                     **self.fields(files.source, upload),
                 )
