@@ -266,10 +266,10 @@ def gone(pid):
 def test_a_module_that_hangs_is_killed_with_its_children(stage):
     stage.add("", "sleep 1000 & echo $! > pid; sleep 1000; true")
     with pytest.raises(UserError) as caught:
-        stage.run(timeout=1.5)
-    assert "did not end within 1.5 s" in str(caught.value)
+        stage.run(timeout=3)
+    assert "did not end within 3 s" in str(caught.value)
     assert gone(int((stage.folder / "pid").read_text()))
-    assert stage.facts()["duration"] >= 1.5
+    assert stage.facts()["duration"] >= 3
 
 
 def test_a_module_can_be_stopped(stage):
