@@ -6,6 +6,8 @@ name, and `account_of(services, name)` answers the account of later requests, No
 (services, account, …) and raise RefusedError. The API itself never looks at cookies.
 """
 
+from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from api_srv import mailing
@@ -48,6 +50,8 @@ def create_app(settings: Settings, services: Services | None = None) -> "Flask":
     app.config.update(SESSION_COOKIE_HTTPONLY=True, SESSION_COOKIE_SAMESITE="Lax")
     app.extensions["jobferry"] = (services, Authenticator(services))
     api.register(app)
+    if find_spec("api_srv.pages") is not None:
+        import_module("api_srv.pages").register(app)
     return app
 
 
