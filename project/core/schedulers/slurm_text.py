@@ -154,11 +154,12 @@ def _job_id(text: str) -> Optional[_Id]:
 
 
 def rows(text: str, count: int) -> Iterator[List[str]]:
-    """Rows of `count` fields, each ended by a separator; the line break after a row is no part of the next."""
+    """Rows of `count` fields, each ended by a separator."""
     fields = text.split(SEPARATOR)
     for start in range(0, len(fields) - count, count):
         row = fields[start : start + count]
-        row[0] = row[0].lstrip("\n")
+        # The first field is a job's id: what stands in lines before it is the line break after the last row, or a site's greeting.
+        row[0] = row[0].rpartition("\n")[2]
         yield row
 
 
