@@ -73,9 +73,9 @@ class Submission:
         """All of it."""
         clusters, wanted = self.look()
         login = credentials.from_input(self.context, self.data, self.folder)
-        probes, warm = self.begin(clusters, wanted)
-        if login.private_key and not inventory.is_here(wanted):
-            login = unlock(login, warm, self.ui)
+        probes = self.probe(clusters, wanted)
+        if not inventory.is_here(wanted):
+            login = prepare(login, self.ui)
         files = self.collect()
         self.record(wanted, login)
         try:
@@ -86,7 +86,6 @@ class Submission:
             if self.modules.staging:
                 # The modules may have made or changed the very files that are sent.
                 files = self.collect()
-            warm.result()
             self.place(clusters, wanted, probes.result(), login, files)
         except KeyboardInterrupt:
             self.stopped()
@@ -106,15 +105,10 @@ class Submission:
         self.data["destination_cluster"] = wanted["name"]
         return clusters, wanted
 
-    def begin(self, clusters: list[Json], wanted: Json) -> "tuple[Background[Probes], Background[None]]":
-        """Start what may go on in the background: probing, and importing what connecting needs."""
-        warm: Background[None] = Background(_nothing if inventory.is_here(wanted) else _prepare)
-        return self.probe(clusters, wanted), warm
-
     def probe(self, clusters: list[Json], wanted: Json) -> "Background[Probes]":
-        """Probe the candidates."""
-        among = placement.candidates(wanted, clusters, self.policy)
-        return Background(lambda: probing.probe(among))
+        """Start probing the candidates."""
+        targets = probing.targets(placement.candidates(wanted, clusters, self.policy))
+        return Background(lambda: probing.probe_targets(targets))
 
     def collect(self) -> bundle.Bundle:
         """What will be sent. Raises UserError."""
@@ -372,22 +366,15 @@ def _announcement(found: placement.Placement, wanted: Json) -> str:
     return f"{wanted['name']} is not available ({first.reason}); {name} takes its place: {found.reason}."
 
 
-def unlock(login: Login, warm: "Background[None]", ui: Ui) -> Login:
-    """The login with its key unlocked, if that needs a passphrase: a wrong one is found before anything is recorded.
+def prepare(login: Login, ui: Ui) -> Login:
+    """Import what connecting needs while the probes wait for the network, and look at the key.
 
-    Raises UserError.
+    The login with its key unlocked, if that needs a passphrase: a wrong one is found before anything is recorded. Raises
+    UserError.
     """
-    if not ssh_keys.describe(login.private_key).encrypted:
-        return login
-    warm.result()
-    return login._replace(key=ssh_keys.load(login.private_key, login.passphrase, ui))
-
-
-def _prepare() -> None:
+    encrypted = bool(login.private_key) and ssh_keys.describe(login.private_key).encrypted
+    # Not in a thread: two threads that import libraries with circular imports see half of them.
     from project.transports import ssh
 
     ssh.prepare()
-
-
-def _nothing() -> None:
-    return None
+    return login._replace(key=ssh_keys.load(login.private_key, login.passphrase, ui)) if encrypted else login
