@@ -19,7 +19,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(session: Session) -> Answer:
     """Show the events in the order of their times."""
     document = session.fresh_document(session.args.job)
-    events = sorted(session.api.events(document["job_uuid"]), key=lambda event: str(event.get("time", "")))
+    events = sorted(
+        session.api.events(document["job_uuid"]), key=lambda event: (str(event.get("time", "")), event.get("n") or 0)
+    )
     return Answer(
         data={"job_uuid": document["job_uuid"], "events": events},
         text=jobs.story(events, session.output),

@@ -212,7 +212,7 @@ def _changes(changed: object) -> list[str]:
 
 def _chosen(data: Mapping[str, Any], message: str) -> str:
     chosen = clean(data.get("chosen") or "none")
-    reason = message or clean(data.get("reason") or "")
+    reason = clean(data.get("reason") or "") or message
     return f"cluster {chosen}" + (f": {reason}" if reason else "")
 
 
