@@ -23,7 +23,7 @@ class LocalChannel:
         self._drain.start()
 
     def _read_stderr(self, stream: IO[bytes]) -> None:
-        with contextlib.suppress(ValueError, OSError):
+        with contextlib.suppress(ValueError, OSError), stream:
             while piece := stream.read1(65536):  # type: ignore[attr-defined]  # a BufferedReader
                 self._tail.add(piece)
 
@@ -39,8 +39,9 @@ class LocalChannel:
             return -1
 
     def close(self) -> None:
-        with contextlib.suppress(OSError):
-            self.stdin.close()
+        for stream in (self.stdin, self.stdout):
+            with contextlib.suppress(OSError):
+                stream.close()
         # An agent that has taken a job goes on without us; everything else ends at the end of its input.
         threading.Thread(target=self._process.wait, daemon=True).start()
 
