@@ -102,7 +102,8 @@ class Local(base.Scheduler):
         return [_element(row) for row in _objects(out) if re.match(r"\d+\Z", str(row.get("id", "")))]
 
     def history(self, ids: Sequence[str], since: str) -> List[str]:  # noqa: ARG002  # the port's signature
-        return [base.LOCAL, "history"] + list(ids)
+        # An element's id means its whole job here.
+        return [base.LOCAL, "history"] + sorted({native_id.partition("_")[0] for native_id in ids}, key=int)
 
     def parse_history(self, out: str, rc: int = 0, err: str = "") -> List[base.Element]:
         return self.parse_queue(out, rc, err)
