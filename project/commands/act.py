@@ -22,13 +22,13 @@ class Deed(NamedTuple):
 Act = Callable[[Any, Sequence[Document]], Sequence[Any]]
 
 
-def on_selected(session: Session, verb: str, done: str, act: Act) -> Answer:
-    """Do `act` to the named jobs. `verb`: "cancel", `done`: "cancelled"."""
+def on_selected(session: Session, verb: str, doing: str, done: str, act: Act) -> Answer:
+    """Do `act` to the named jobs. `verb`, `doing`, `done`: "cancel", "cancelling", "cancelled"."""
     documents, by_selector = session.selected()
     if not documents:
         return report([], done)
     session.sure(f"{verb.capitalize()} {plural(len(documents), 'job')}?", bulk=by_selector)
-    with session.ui.step(f"{verb.capitalize()} {plural(len(documents), 'job')}"):
+    with session.ui.step(f"{doing.capitalize()} {plural(len(documents), 'job')}"):
         outcomes = act(session.context, documents)
     return report(outcomes, done)
 
@@ -38,12 +38,11 @@ def report(outcomes: Sequence[Any], done: str) -> Answer:
     changed = [outcome for outcome in outcomes if outcome.changed]
     skipped = [outcome for outcome in outcomes if not outcome.changed]
     lines = [f"{plural(len(outcomes), 'job')} matched, {len(changed)} {done}, {len(skipped)} skipped."]
-    lines += [f"  {jobs.title(_document(outcome))}: {clean(outcome.reason)}" for outcome in skipped]
+    lines += [f"  {jobs.title(_document(outcome))}: {_reason(outcome)}" for outcome in skipped]
     if len(outcomes) == 1:
         only = outcomes[0]
-        told = clean(only.reason)
-        state = f"Job {jobs.title(_document(only))}"
-        lines = [f"{state} {done}." if only.changed else f"{state} was not {done}: {told}"]
+        title = f"Job {jobs.title(_document(only))}"
+        lines = [f"{title} {done}." if only.changed else f"{title} was not {done}: {_reason(only)}."]
     data = {
         "matched": len(outcomes),
         "changed": [outcome.job_uuid for outcome in changed],
@@ -53,6 +52,11 @@ def report(outcomes: Sequence[Any], done: str) -> Answer:
     return Answer(
         data=data, aside="\n".join(lines), ids=[outcome.job_uuid for outcome in changed], exit_code=_code(outcomes)
     )
+
+
+def _reason(outcome: Any) -> str:
+    reason = clean(outcome.reason).rstrip(".")
+    return f"it {reason}" if reason.startswith("is ") else reason
 
 
 def _document(outcome: Any) -> Document:

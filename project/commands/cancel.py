@@ -21,4 +21,4 @@ def run(session: Session) -> Answer:
     """Do it to every named job."""
     from project.engine import control
 
-    return act.on_selected(session, "cancel", "cancelled", control.cancel)
+    return act.on_selected(session, "cancel", "cancelling", "cancelled", control.cancel)

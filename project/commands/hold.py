@@ -21,4 +21,4 @@ def run(session: Session) -> Answer:
     """Do it to every named job."""
     from project.engine import control
 
-    return act.on_selected(session, "hold", "held", control.hold)
+    return act.on_selected(session, "hold", "holding", "held", control.hold)

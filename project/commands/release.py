@@ -21,4 +21,4 @@ def run(session: Session) -> Answer:
     """Do it to every named job."""
     from project.engine import control
 
-    return act.on_selected(session, "release", "released", control.release)
+    return act.on_selected(session, "release", "releasing", "released", control.release)

@@ -27,4 +27,4 @@ def run(session: Session) -> Answer:
     def remove(context: Any, documents: Sequence[Document]) -> Sequence[Any]:
         return control.remove(context, list(documents), force=session.args.force)
 
-    return act.on_selected(session, "remove", "removed", remove)
+    return act.on_selected(session, "remove", "removing", "removed", remove)

@@ -97,7 +97,8 @@ def submitted(session: Session, document: Document) -> Answer:
     aside = summary(document)
     if session.args.wait:
         session.output.aside(aside)
-        document = follow.to_the_end(session, [document])[0]
+        with session.ui.step(f"Waiting for job {jobs.title(document)}"):
+            document = follow.to_the_end(session, [document])[0]
         code = follow.exit_code([document])
         aside = follow.epilogue(session, document)
     elif document.get("state") == FAILED:

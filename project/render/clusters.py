@@ -31,9 +31,14 @@ def listing(clusters: Sequence[Cluster], output: Output) -> str:
     return table(header, rows, columns=columns, shrink=(0, 3, 1), palette=output.palette())
 
 
+def here(cluster: Cluster) -> bool:
+    """True for the built-in cluster."""
+    return cluster.get("name") == "local" and cluster.get("hostname") in (None, "", "localhost", "local")
+
+
 def where(cluster: Cluster) -> str:
     """`host` or `host:port`."""
-    if cluster.get("workload_manager") == "local":
+    if here(cluster):
         return "this machine"
     host = str(cluster.get("hostname") or "?")
     port = cluster.get("port") or 22
@@ -68,7 +73,7 @@ def page(cluster: Cluster, output: Output) -> str:
         ("partition", clean(cluster.get("partition") or "")),
         ("good at", clean(", ".join(preferred(cluster)))),
         ("user name", clean(cluster.get("username") or "")),
-        ("work folder", clean(cluster.get("workdir") or "$HOME/.jobferry/jobs")),
+        ("work folder", clean(cluster.get("workdir") or ("" if here(cluster) else "$HOME/.jobferry/jobs"))),
         ("python", clean(cluster.get("python") or "")),
         ("profile", "\n".join(clean(line) for line in ([profile] if isinstance(profile, str) else profile))),
         *[(clean(key).replace("_", " "), clean(value)) for key, value in status.items() if _plain(value)],
@@ -92,7 +97,7 @@ def _plain(value: object) -> bool:
 
 def crontab(cluster: Cluster) -> str:
     """The line that starts the watcher again; empty for this machine. Nothing depends on it."""
-    if cluster.get("workload_manager") == "local":
+    if here(cluster):
         return ""
     python = quote(str(cluster.get("python") or "python3"))
     newest = '"$(ls -t "$HOME"/.jobferry/agent/agent-*.pyz | head -n 1)"'
@@ -102,16 +107,16 @@ def crontab(cluster: Cluster) -> str:
 def probes(rows: Sequence[Mapping[str, Any]], output: Output) -> str:
     """The table of `clusters test`."""
     shown = [
-        (
-            row["name"],
-            "answers" if row["reachable"] else "does not answer",
-            seconds(row["seconds"]),
-            row["reason"] or "",
-        )
+        (row["name"], "yes" if row["reachable"] else "no", seconds(row["seconds"]), row["reason"] or "-")
         for row in rows
     ]
-    styles = {"answers": "green", "does not answer": "red"}
+    styles = {"yes": "green", "no": "red"}
     columns = output.columns if output.terminal else 80
     return table(
-        ("NAME", "", "TOOK", ""), shown, columns=columns, shrink=(0, 3), palette=output.palette(), paint={1: styles}
+        ("NAME", "ANSWERS", "TOOK", "REASON"),
+        shown,
+        columns=columns,
+        shrink=(0, 3),
+        palette=output.palette(),
+        paint={1: styles},
     )

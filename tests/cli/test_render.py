@@ -220,7 +220,7 @@ def test_a_cluster_page_has_the_crontab_line_and_this_machine_has_none(output):
     assert "'/opt/my python'" in line
     assert " watch " in line
     assert "%" not in line
-    assert clusters.crontab({"name": "local", "workload_manager": "local"}) == ""
+    assert clusters.crontab({"name": "local", "hostname": "localhost", "workload_manager": "local"}) == ""
 
 
 def test_the_columns_of_the_schemas_are_shown():
