@@ -36,7 +36,7 @@ class _WhenNeeded:
 def notifier(mail_from: str, public_url: str = "") -> Notifier:
     """What writes the mails; they link to the job's page when the server's address is known."""
     domain = mail_from.rpartition("@")[2].strip(" >")
-    return _WhenNeeded(domain, public_url + "/ui/jobs/{uuid}" if public_url else "")
+    return _WhenNeeded(domain, public_url + "/jobs/{uuid}" if public_url else "")
 
 
 def worker(services: Services, smtp_url: str, mail_from: str, *, timeout: float = 60.0, rounds: int = 100) -> "Worker":

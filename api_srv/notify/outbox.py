@@ -40,7 +40,7 @@ class Limits:
     """
 
     lease: float = 30.0
-    poll: float = 2.0
+    poll: float = 1.0
     give_up: float = 3 * 86_400.0
     least_attempts: int = 5
     first_pause: float = 5.0
@@ -109,6 +109,8 @@ class Worker:
         deadline = time.monotonic() + timeout
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
+        if not self._threads:
+            self._finish()
 
     def run_once(self) -> int:
         """Send what is due now; returns how many rows were settled or put off."""
@@ -284,6 +286,9 @@ class Worker:
                 log.exception("The outbox could not be worked on; it is tried again.")
             if not done:
                 self._bell.wait(self._limits.poll)
+        self._finish()
+
+    def _finish(self) -> None:
         self._sender.close()
         try:
             self._store.outbox_release(self.holder)
