@@ -167,6 +167,8 @@ class Output:
             return f"The submission can be continued: `{program()} resubmit --resume {self.current[:8]}`."
         if self.watching:
             names = " ".join(name[:8] for name in list(self.watching)[:3])
+            if len(self.watching) == 1:
+                return f"The job goes on. Follow it again with `{program()} watch {names}`."
             return f"The jobs go on. Follow them again with `{program()} watch {names}`."
         return "Nothing was left half done."
 

@@ -164,14 +164,17 @@ def fields(pairs: Iterable["tuple[str, object]"], *, columns: int = 80, palette:
     return "\n".join(lines)
 
 
+_COMMAND = re.compile(r"`[^`\n]*`")
+_GLUE = "\0"
+
+
 def wrap(text: str, columns: int) -> list[str]:
-    """Lines of at most `columns`, broken at spaces only: a path or a command can still be copied."""
+    """Lines of at most `columns`, broken at spaces only and never inside backticks: paths and commands can be copied."""
+    glued = _COMMAND.sub(lambda match: match.group().replace(" ", _GLUE), text)
     lines: list[str] = []
-    for part in text.split("\n"):
-        lines.extend(
-            textwrap.wrap(part, columns, break_long_words=False, break_on_hyphens=False, drop_whitespace=True) or [""]
-        )
-    return lines
+    for part in glued.split("\n"):
+        lines.extend(textwrap.wrap(part, columns, break_long_words=False, break_on_hyphens=False) or [""])
+    return [line.replace(_GLUE, " ") for line in lines]
 
 
 def plural(count: int, noun: str) -> str:

@@ -81,6 +81,12 @@ def test_size(count, expected):
     assert text.size(count) == expected
 
 
+def test_wrapping_keeps_commands_whole():
+    shown = text.wrap("Follow it again with `python -m project watch 1f2e3d4c` now", 40)
+    assert shown == ["Follow it again with", "`python -m project watch 1f2e3d4c` now"]
+    assert text.wrap("a\n\nb", 10) == ["a", "", "b"]
+
+
 def test_age_and_moments():
     now = datetime(2026, 11, 21, 12, 0, 0, tzinfo=timezone.utc)
     ages = {"2026-11-21T11:59:48.000Z": "12s", "2026-11-21T11:00:00.000Z": "1h", "2026-11-19T11:00:00Z": "2d"}
