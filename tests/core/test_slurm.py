@@ -92,8 +92,18 @@ def test_the_users_options_come_last_as_they_are():
     assert directives(scheduler_options=["--qos=long", "--comment='a b'"])[1:] == ["--qos=long", "--comment='a b'"]
 
 
-def test_an_odd_partition_stays_one_word():
-    assert directives({"partition": "a b'; touch x #"})[1] == r"--partition=a\ b\'\;\ touch\ x\ \#"
+@pytest.mark.parametrize(
+    ("partition", "directive"),
+    [
+        ("a b'; touch x #", """--partition="a b'; touch x #\""""),
+        ('a"b', r'--partition="a\"b"'),
+        ("a\\b", r'--partition="a\\b"'),
+        ("long.q-2", "--partition=long.q-2"),
+    ],
+)
+def test_an_odd_partition_stays_one_word(partition, directive):
+    """sbatch 22.05 answers to these: invalid partition specified: a b'; touch x # (and so on, character by character)."""
+    assert directives({"partition": partition})[1] == directive
 
 
 def test_a_line_break_cannot_add_a_directive_or_a_command():
@@ -115,6 +125,8 @@ def test_file_patterns_of_slurm_mean_nothing_in_a_path():
     argv = SLURM.submit(script)
     assert argv[-1] == script
     assert f"--output=/home/50%%j/it's/{UUID}/log/scheduler" in argv
+    argv = SLURM.submit(JobPaths("/home/a\\s 50%j", UUID).script)
+    assert f"--output=/home/a\\\\s 50%j/{UUID}/log/scheduler" in argv
 
 
 # Submission

@@ -58,10 +58,11 @@ class Slurm(base.Scheduler):
         """`sbatch`; what Slurm itself has to say about the running job goes to `log/scheduler`.
 
         Paths are arguments, not directives: a directive cannot hold every path. In a file name pattern of Slurm `%`
-        stands for itself when doubled; a backslash would switch patterns off and is doubled likewise.
+        stands for itself when doubled; a backslash in it switches patterns off, and stands for itself when doubled.
         """
         folder = os.path.dirname(os.path.dirname(script))
-        words = os.path.join(folder, "log", "scheduler").replace("%", "%%")
+        words = os.path.join(folder, "log", "scheduler")
+        words = words.replace("\\", "\\\\") if "\\" in words else words.replace("%", "%%")
         return ["sbatch", "--parsable", "--open-mode=append", "--output=" + words, "--error=" + words, script]
 
     def submitted(self, rc: int, out: str, err: str) -> str:
@@ -76,7 +77,7 @@ class Slurm(base.Scheduler):
                 condition="submission_rejected",
             )
         raise ClusterError(
-            "Slurm did not take the job: {}".format(words or "sbatch ended with exit code {}".format(rc)),
+            "Slurm did not take the job: {}.".format(words or "sbatch ended with exit code {}".format(rc)),
             hint="Correct resources, scheduler_options or the partition, then submit again.",
             transient=slurm_text.away(err + out) or slurm_text.full(err + out),
             condition="submission_rejected",
@@ -185,12 +186,13 @@ def _placement_options(resources: "Resources") -> List[str]:
 
 
 def _escaped(option: str) -> str:
-    """One option as sbatch reads it from a directive: a backslash keeps the next character (Slurm's `src/sbatch/opt.c`)."""
+    """One option as sbatch reads it from a directive: quoted, a backslash keeps the next character (measured on 22.05)."""
     if _CONTROL.search(option):
         raise UserError("{!r} cannot stand in a batch script: it holds a control character.".format(option))
     if _SAFE.match(option):
         return option
-    return re.sub(r"([^A-Za-z0-9_@%+=:,./-])", r"\\\1", option)
+    name, _, value = option.partition("=")
+    return '{}="{}"'.format(name, re.sub(r'(["\\])', r"\\\1", value))
 
 
 def _sacct(fields: Sequence[str], since: str) -> List[str]:
