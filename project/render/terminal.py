@@ -171,14 +171,14 @@ class TerminalUi(LineUi):
 
     def say(self, text: str) -> None:
         """Text for people, above the running step."""
-        self._above(plain.clean_block(text))
+        self._above("\n".join(plain.wrap(plain.clean_block(text), self.output.columns)))
 
     def warn(self, text: str) -> None:
         """A warning, above the running step."""
         if self._live is None:
             super().warn(text)
         else:
-            self._above("warning: " + plain.clean_block(text))
+            self._above("\n".join(plain.wrap("warning: " + plain.clean_block(text), self.output.columns)))
 
     def _above(self, text: str) -> None:
         if self._live is None:

@@ -170,7 +170,11 @@ _GLUE = "\0"
 
 def wrap(text: str, columns: int) -> list[str]:
     """Lines of at most `columns`, broken at spaces only and never inside backticks: paths and commands can be copied."""
-    glued = _COMMAND.sub(lambda match: match.group().replace(" ", _GLUE), text)
+
+    def glue(match: "re.Match[str]") -> str:
+        return match.group().replace(" ", _GLUE) if width(match.group()) < columns else match.group()
+
+    glued = _COMMAND.sub(glue, text)
     lines: list[str] = []
     for part in glued.split("\n"):
         lines.extend(textwrap.wrap(part, columns, break_long_words=False, break_on_hyphens=False) or [""])
