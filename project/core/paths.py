@@ -65,6 +65,7 @@ class Root:
         self.watch_lock = os.path.join(root, "watch.lock")
         self.watch_log = os.path.join(root, "watch.log")
         self.bell = os.path.join(root, "bell")
+        self.looked = os.path.join(root, "looked")
         self.live = os.path.join(root, "live")
         self.local = os.path.join(root, "local")
 

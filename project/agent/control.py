@@ -1,0 +1,211 @@
+"""Cancel, hold, release, remove: for jobs in any state, as often as one likes.
+
+A wish to cancel is a file in the job's folder first, so that it is carried out by whoever works on the job, also later.
+"Cancelled" is said only when the scheduler says so, or when it is certain that the job never was in its queue.
+"""
+
+import contextlib
+import os
+import time
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, TextIO, Tuple
+
+from project.agent import plans, spawn, work
+from project.agent.folder import Folder, Record, is_uuid
+from project.agent.judge import Followed, Judge
+from project.agent.runner import Runner
+from project.core import files, schedulers, states
+from project.core.errors import JobferryError
+from project.core.paths import Root
+
+if TYPE_CHECKING:
+    from project.agent.serve import Session
+
+# How long (seconds) a cancel waits for the scheduler's confirmation before it answers "asked for".
+PATIENCE = 10.0
+
+Outcome = Dict[str, Any]
+
+
+def wish(folder: Folder) -> None:
+    """Record the wish to cancel. Idempotent. Raises OSError."""
+    if not os.path.exists(folder.paths.cancel):
+        files.write_atomic(folder.paths.cancel, plans.stamp(time.time()) + "\n")
+
+
+def cancel(session: "Session", request: Dict[str, Any]) -> Dict[str, Any]:
+    """Serve `cancel`."""
+    folders = _folders(session, request)
+    return {"jobs": cancel_jobs(session.runner, session.user, folders, lambda: spawn.ring(session.root))}
+
+
+def cancel_jobs(
+    runner: Runner,
+    user: str,
+    folders: Dict[str, Optional[Folder]],
+    ring: Callable[[], None],
+    patience: float = PATIENCE,
+) -> Dict[str, Outcome]:
+    """Cancel each job and wait (a while) for the scheduler's word."""
+    outcomes: Dict[str, Outcome] = {}
+    asked: Dict[str, Folder] = {}
+    for uuid, folder in folders.items():
+        if folder is None:
+            outcomes[uuid] = _unknown()
+        elif not folder.taken():
+            wish(folder)
+            outcomes[uuid] = _unknown()
+        elif folder.read().final:
+            outcomes[uuid] = _outcome(True, folder.read(), "it was over already")
+        else:
+            trouble = cancel_one(folder, runner)
+            if trouble:
+                outcomes[uuid] = _outcome(False, folder.read(), trouble + " It is tried again until it is done.")
+            else:
+                asked[uuid] = folder
+    _await(runner, user, asked, lambda record: record.final, patience)
+    for uuid, folder in asked.items():
+        record = folder.read()
+        message = "" if record.final else "asked for; the workload manager has not confirmed it yet"
+        outcomes[uuid] = _outcome(True, record, message)
+    ring()
+    return outcomes
+
+
+def cancel_one(folder: Folder, runner: Runner) -> str:
+    """Do what can be done now to cancel a job; "" or what the scheduler said against it."""
+    wish(folder)
+    if work.needs_work(folder.read()):
+        work.carry_on(folder, runner)
+    record = folder.read()
+    if record.final or not record.document.get("native_id") or "end" in record.memo:
+        return ""
+    return _act("cancel", folder, record, runner)[1]
+
+
+def hold(session: "Session", request: Dict[str, Any]) -> Dict[str, Any]:
+    """Serve `hold`."""
+    return _held(session, request, "hold", lambda record: record.state == states.PAUSED)
+
+
+def release(session: "Session", request: Dict[str, Any]) -> Dict[str, Any]:
+    """Serve `release`."""
+    return _held(session, request, "release", lambda record: record.state != states.PAUSED)
+
+
+def remove(session: "Session", request: Dict[str, Any]) -> Dict[str, Any]:
+    """Serve `remove`: a job that lives only by `force`, and then it is cancelled first."""
+    from project.agent.unpack import remove_tree
+
+    folders = _folders(session, request)
+    living = {uuid: one for uuid, one in folders.items() if one is not None and one.taken() and not one.read().final}
+    if living and request.get("force"):
+        cancel_jobs(session.runner, session.user, dict(living), lambda: spawn.ring(session.root))
+    outcomes: Dict[str, Outcome] = {}
+    for uuid, folder in folders.items():
+        if folder is None:
+            outcomes[uuid] = {"ok": True, "known": False, "message": "there is no folder of it here"}
+        elif folder.taken() and not folder.read().final:
+            hint = (
+                "its end is not confirmed yet; try again" if request.get("force") else "cancel it first, or use force"
+            )
+            outcomes[uuid] = {"ok": False, "message": "the job is {}; {}".format(folder.read().state, hint)}
+        else:
+            # Aside first: from here on there is no such job, even if the removing is cut short.
+            aside = os.path.join(folder.paths.workdir, ".removed.{}".format(uuid))
+            remove_tree(aside)
+            os.rename(folder.paths.folder, aside)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(spawn.live_marker(session.root, uuid))
+            remove_tree(aside)
+            outcomes[uuid] = {"ok": True, "message": ""}
+    return {"jobs": outcomes}
+
+
+def cancel_here(root: str, uuid: str, out: TextIO) -> int:
+    """The agent's own command line: cancel a job of this root; the exit status."""
+    from project.agent.serve import user
+
+    place = Root(root)
+    workdir = (files.read_text(spawn.live_marker(place, uuid)) or "").strip() if is_uuid(uuid) else ""
+    folder = Folder(workdir or place.jobs, uuid)
+    known = {uuid: folder if folder.exists() else None}
+    outcome = cancel_jobs(Runner(root), user(), known, lambda: spawn.ring(place))[uuid]
+    out.write("{} {} {}\n".format(uuid, outcome["state"] or "", outcome["message"]).rstrip() + "\n")
+    return 0 if outcome["ok"] else 3
+
+
+def _held(
+    session: "Session", request: Dict[str, Any], action: str, reached: Callable[[Record], bool]
+) -> Dict[str, Any]:
+    outcomes: Dict[str, Outcome] = {}
+    asked: Dict[str, Folder] = {}
+    for uuid, folder in _folders(session, request).items():
+        if folder is None or not folder.taken():
+            outcomes[uuid] = _unknown()
+            continue
+        record = folder.read()
+        if record.final:
+            outcomes[uuid] = _outcome(False, record, "it is over")
+        elif work.needs_work(record):
+            outcomes[uuid] = _outcome(False, record, "it is not in the queue")
+        else:
+            done, trouble = _act(action, folder, record, session.runner)
+            if done:
+                asked[uuid] = folder
+            else:
+                outcomes[uuid] = _outcome(
+                    False, record, trouble or "the workload manager did not do it: is it waiting?"
+                )
+    _await(session.runner, session.user, asked, reached, PATIENCE / 2)
+    for uuid, folder in asked.items():
+        outcomes[uuid] = _outcome(True, folder.read(), "")
+    spawn.ring(session.root)
+    return {"jobs": outcomes}
+
+
+def _act(action: str, folder: Folder, record: Record, runner: Runner) -> Tuple[bool, str]:
+    cluster = folder.request().get("cluster") or {}
+    scheduler = schedulers.get(str(cluster.get("workload_manager") or "slurm"))
+    try:
+        argv: List[str] = getattr(scheduler, action)(str(record.document["native_id"]))
+        done = runner.run(argv)
+        return scheduler.acted(done.exit_status, done.text(), done.errors()), ""
+    except JobferryError as error:
+        return False, error.message
+
+
+def _await(
+    runner: Runner, user: str, folders: Dict[str, Folder], reached: Callable[[Record], bool], patience: float
+) -> None:
+    """Ask the scheduler until all jobs are where they shall be, or patience ends."""
+    followed = {uuid: Followed(folder) for uuid, folder in folders.items()}
+    judges: Dict[str, Judge] = {}
+    until = time.monotonic() + patience
+    pause = 0.1
+    while followed:
+        for uuid in [uuid for uuid, job in followed.items() if reached(job.folder.read())]:
+            del followed[uuid]
+        for manager in {job.manager for job in followed.values()}:
+            jobs = {uuid: job for uuid, job in followed.items() if job.manager == manager}
+            judge = judges.setdefault(manager, Judge(runner, user, manager))
+            judge.look(jobs, {uuid: job.folder.read() for uuid, job in jobs.items()})
+        if not followed or time.monotonic() > until:
+            return
+        time.sleep(pause)
+        pause = min(1.0, pause * 1.5)
+
+
+def _folders(session: "Session", request: Dict[str, Any]) -> Dict[str, Optional[Folder]]:
+    found: Dict[str, Optional[Folder]] = {}
+    for uuid in request.get("uuids") or []:
+        folder = Folder(session.workdir(request), uuid)
+        found[uuid] = folder if folder.exists() else None
+    return found
+
+
+def _unknown() -> Outcome:
+    return {"ok": False, "known": False, "state": None, "message": "the job is not known here"}
+
+
+def _outcome(ok: bool, record: Optional[Record], message: str) -> Outcome:
+    return {"ok": ok, "known": True, "state": record.state if record else None, "message": message}

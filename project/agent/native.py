@@ -1,0 +1,102 @@
+"""The submission itself: once, whatever dies in between.
+
+1. The intent (when, under which name) is written and synced before the scheduler's command is started.
+2. The native id is written aside and renamed as soon as it is known.
+3. Whoever finds an intent without a native id asks the scheduler for the name first: the queue at once, the accounting
+   when the intent is older than its lag. Only when both answer, and both say no, is it submitted again.
+4. The scheduler's command holds a lock of its own: one that outlives its killed agent is waited for before the asking.
+5. The caller holds the job's `busy` lock all the while.
+
+An answer that does not come is never a no: the job is BLOCKED with a plan and tried again.
+"""
+
+import os
+import time
+from typing import Any, Dict, List, Optional
+
+from project.agent import locks
+from project.agent.folder import Folder
+from project.agent.runner import TIMEOUT, Runner
+from project.core import files, jobspec, schedulers, script
+from project.core.errors import ClusterError
+from project.core.paths import Root
+from project.core.schedulers import base
+
+# A fresh job shows in sacct 2 to 5 s after sbatch (measured on Slurm 22.05).
+ACCOUNTING_LAG = 6.0
+
+
+class Submission:
+    """One job on its way into the queue."""
+
+    def __init__(self, folder: Folder, runner: Runner, cluster: Dict[str, Any]) -> None:
+        self.folder = folder
+        self.paths = folder.paths
+        self.runner = runner
+        self.cluster = cluster
+        self._lock = self.paths.intent + ".lock"
+        self.scheduler = schedulers.get(str(cluster.get("workload_manager") or "slurm"))
+
+    def render(self, data: Dict[str, Any]) -> str:
+        """Write the batch script; the job's name. Raises JobferryError for an input that cannot be expressed."""
+        spec = jobspec.parse(data)
+        bell = Root(self.runner.root).bell
+        text = script.render(spec, self.cluster, self.scheduler, self.paths, self.folder.uuid, bell=bell)
+        files.write_atomic(self.paths.script, text, 0o700)
+        return script.job_name(self.folder.uuid, spec.name)
+
+    def known(self) -> Optional[str]:
+        """The native id if it is written down."""
+        return (files.read_text(self.paths.native) or "").strip() or None
+
+    def tried(self) -> bool:
+        """True when somebody may have submitted already."""
+        return os.path.exists(self.paths.intent)
+
+    def find(self) -> Optional[str]:
+        """The native id of an earlier try, None when it is certain that there is none.
+
+        Raises ClusterError(transient) when it cannot be known now.
+        """
+        intent = files.read_json(self.paths.intent)
+        if intent is None:
+            return None
+        self._await_earlier()
+        age = max(0.0, time.time() - float(intent["time"]))
+        for number, argv in enumerate(self.scheduler.find(intent["name"], base.since(age))):
+            if number:
+                # The second place lags behind the first.
+                time.sleep(max(0.0, ACCOUNTING_LAG - max(0.0, time.time() - float(intent["time"]))))
+            done = self.runner.run(argv)
+            found = self.scheduler.parse_find(done.text(), done.exit_status, done.errors())
+            if found:
+                self._remember(found[0])
+                return found[0]
+        return None
+
+    def submit(self, name: str) -> str:
+        """Hand the script to the scheduler; the native id. Raises ClusterError as `Scheduler.submitted`."""
+        files.write_json(self.paths.intent, {"time": time.time(), "name": name})
+        argv: List[str] = self.scheduler.submit(self.paths.script)
+        try:
+            with locks.inherited(self._lock) as handles:
+                done = self.runner.run(argv, cwd=self.paths.work, pass_fds=handles)
+            native_id = self.scheduler.submitted(done.exit_status, done.text(), done.errors())
+        except ClusterError as error:
+            if not error.transient:
+                # It said no: nothing is in its queue.
+                os.unlink(self.paths.intent)
+            raise
+        self._remember(native_id)
+        return native_id
+
+    def _await_earlier(self) -> None:
+        """Wait until the scheduler's command of an agent that was killed has ended too: it may still submit."""
+        until = time.monotonic() + TIMEOUT
+        while locks.is_held(self._lock):
+            if time.monotonic() > until:
+                raise ClusterError("An earlier submission of this job has not ended yet.", transient=True)
+            time.sleep(0.1)
+
+    def _remember(self, native_id: str) -> None:
+        files.write_atomic(self.paths.native, native_id + "\n")

@@ -1,0 +1,154 @@
+"""The op `submit`: take a job whole, then see it through to the queue; and `have`: what of it is here already."""
+
+import contextlib
+import os
+import signal
+import threading
+from typing import TYPE_CHECKING, Any, Dict, List, Optional
+
+from project.agent import spawn, work
+from project.agent.folder import Folder
+from project.core import files, jobspec, states
+from project.core.errors import UserError
+
+if TYPE_CHECKING:
+    from project.agent.serve import Session
+
+# How long the answer waits for the cluster's load when everything else is done.
+FACTS_PATIENCE = 1.0
+EVENTS_BYTES = 512 * 1024
+
+
+def submit(session: "Session", request: Dict[str, Any]) -> Dict[str, Any]:
+    """Serve `submit`. Raises JobferryError, OSError as long as the job is not taken; after that, all is in its state."""
+    load = _Load(session, request.get("cluster") or {})
+    folder = Folder(session.workdir(request), str(request.get("uuid")))
+    if not folder.taken():
+        _take(session, folder, request)
+    elif request.get("upload"):
+        for _ in session.pieces():
+            pass
+    session.client.send({"type": "taken"})
+    # From here the job is ours: it goes on when the connection is cut.
+    session.client.carry_on()
+    with contextlib.suppress(ValueError):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    before = folder.read()
+    if not before.final and not os.path.exists(spawn.live_marker(session.root, folder.uuid)):
+        spawn.mark_live(session.root, folder.uuid, folder.paths.workdir)
+    # It watches us too: if we are killed, it carries on.
+    spawn.watcher_if_needed(session.root)
+    work.carry_on(folder, session.runner, session.client)
+    spawn.ring(session.root)
+    return _result(folder, before.seq, load)
+
+
+def have(session: "Session", request: Dict[str, Any]) -> Dict[str, Any]:
+    """Serve `have`."""
+    folder = Folder(session.workdir(request), str(request.get("uuid")))
+    taken = folder.taken()
+    record = folder.read() if taken else None
+    return {
+        "known": folder.exists(),
+        "files": taken,
+        "taken": taken,
+        "state": record.state if record else None,
+        "native_id": record.document.get("native_id") if record else None,
+        "last_seq": record.seq if record else 0,
+    }
+
+
+def _take(session: "Session", folder: Folder, request: Dict[str, Any]) -> None:
+    """Receive the job. It is taken by the last step, the writing of the request; before that it may begin again."""
+    data = _checked(request)
+    folder.create()
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(work.alone(folder, session.client, wait=True))
+        if folder.taken():
+            for _ in session.pieces() if request.get("upload") else ():
+                pass
+            return
+        _receive(session, folder, request)
+        report = request.get("report") or {}
+        if report.get("token"):
+            files.write_atomic(folder.paths.token, str(report["token"]))
+        kept = {
+            "uuid": folder.uuid,
+            "spec": data,
+            "cluster": request.get("cluster") or {},
+            "modules": request.get("modules") or {},
+            "source": request.get("source") or {},
+            "tags": request.get("tags") or {},
+            "report": {"url": report["url"]} if report.get("url") else None,
+        }
+        files.write_json(folder.paths.spec, data)
+        spawn.mark_live(session.root, folder.uuid, folder.paths.workdir)
+        files.write_json(folder.paths.request, kept)
+        fields = {"job_directory": folder.paths.folder, "working_directory": folder.paths.work}
+        with folder.change() as change:
+            change.move(states.STAGING_INPUTS, set=fields)
+        for event in change.events:
+            session.client.event(event)
+
+
+def _checked(request: Dict[str, Any]) -> Dict[str, Any]:
+    data = request.get("spec")
+    if not isinstance(data, dict):
+        raise UserError("The request to submit has no spec.")
+    data = jobspec.public(data)
+    jobspec.parse(data)
+    return data
+
+
+def _receive(session: "Session", folder: Folder, request: Dict[str, Any]) -> None:
+    if not request.get("upload"):
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(folder.paths.work)
+        return
+    from project.agent import unpack
+
+    pieces = session.pieces()
+    try:
+        unpack.unpack(folder.paths, lambda: next(pieces, b""))
+    except BaseException:
+        unpack.remove_tree(folder.paths.incoming)
+        raise
+    unpack.place(folder.paths)
+
+
+def _result(folder: Folder, before: int, load: "_Load") -> Dict[str, Any]:
+    record = folder.read()
+    document = record.document
+    events, _ = folder.events_after(0, EVENTS_BYTES)
+    return {
+        "native_id": document.get("native_id"),
+        "state": document["state"],
+        "condition": document.get("condition"),
+        "message": document.get("message"),
+        "job_directory": folder.paths.folder,
+        "working_directory": folder.paths.work,
+        "events": events,
+        "last_seq": events[-1]["seq"] if events else before,
+        "status": load.result(),
+    }
+
+
+class _Load:
+    """Asks for the cluster's load beside everything else: the submission does not wait for it."""
+
+    def __init__(self, session: "Session", cluster: Dict[str, Any]) -> None:
+        self._found: List[Dict[str, Any]] = []
+        self._thread = threading.Thread(target=self._ask, args=(session, cluster), daemon=True)
+        self._thread.start()
+
+    def _ask(self, session: "Session", cluster: Dict[str, Any]) -> None:
+        from project.agent import facts
+        from project.core.errors import JobferryError
+
+        # The load is news, not a condition: a job is submitted without it.
+        with contextlib.suppress(JobferryError, OSError):
+            self._found.append(facts.status(session.runner, cluster))
+
+    def result(self) -> Optional[Dict[str, Any]]:
+        self._thread.join(FACTS_PATIENCE)
+        return self._found[0] if self._found else None

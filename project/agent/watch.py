@@ -1,0 +1,264 @@
+"""The watcher: one process for each user and cluster that sees all living jobs to their end.
+
+One round asks each workload manager once for all jobs. Rounds are a second apart while a job is young or something just
+happened to it, up to a minute when nothing does; a touch of the bell file makes the next round happen at once. It carries on jobs
+whose agent died, starts what is BLOCKED and due, runs postprocessing, repeats cancels until they are true, and has
+events delivered. It can be killed at any time: all it knows is on disk.
+"""
+
+import contextlib
+import os
+import subprocess
+import time
+from typing import Any, Dict, List, Optional
+
+from project.agent import control, locks, plans, runner, spawn, work
+from project.agent.courier import Courier
+from project.agent.folder import Folder, is_uuid
+from project.agent.judge import Followed, Judge
+from project.core import files, process
+from project.core.paths import Root
+
+YOUNGEST, OLDEST = 1.0, 60.0
+# The pause between rounds is this part of the time in which nothing happened.
+PART = 0.1
+TICK = 0.25
+CHILDREN = 4
+CANCEL_EVERY = 30.0
+# A round may cost this part of the time at most: a query of 10,000 elements is not made every second.
+LOAD = 0.25
+LOG_BYTES = 256 * 1024
+
+
+class Watched:
+    """A job on the list."""
+
+    def __init__(self, folder: Folder) -> None:
+        self.folder = folder
+        self.report: Optional[Dict[str, Any]] = folder.request().get("report")
+        self.followed = Followed(folder)
+        self.record = folder.read()
+        self.stamp: Any = None
+        self.tried_at = -1e9
+        self.tries = 0
+        self.cancelled_at = -1e9
+
+    def refresh(self) -> bool:
+        """Read the record again if it changed; True when it did."""
+        stamps = []
+        for path in (self.folder.paths.events, self.folder.paths.record):
+            with contextlib.suppress(OSError):
+                status = os.stat(path)
+                stamps.append((status.st_mtime_ns, status.st_size, status.st_ino))
+        if stamps == self.stamp:
+            return False
+        self.record = self.folder.read()
+        self.stamp = stamps
+        return True
+
+
+class Watcher:
+    """The loop. `root` has its lock held by the caller."""
+
+    def __init__(self, root: Root) -> None:
+        from project.agent.serve import user
+
+        self.root = root
+        self.runner = runner.Runner(root.root)
+        self.user = user()
+        self.jobs: Dict[str, Watched] = {}
+        self.judges: Dict[str, Judge] = {}
+        self.children: Dict[str, "subprocess.Popen[bytes]"] = {}
+        self.courier = Courier(self._wish, self.log)
+        self.failures = 0
+        self._bell = 0
+
+    def run(self) -> None:
+        """Rounds until nothing lives and nothing waits to be delivered."""
+        while os.path.isdir(self.root.live):
+            begin = time.monotonic()
+            self._bell = self._bell_now()
+            try:
+                self.round()
+            except OSError as error:
+                # A full disk, a file system that is away: it is all there when it comes back.
+                self.failures += 1
+                self.log("{}: {}".format(error.strerror or error, error.filename))
+            if not self.jobs and not self.children:
+                return
+            self._sleep(self.pause(time.monotonic() - begin))
+
+    def round(self) -> None:
+        """One look at everything. Raises OSError."""
+        self._reap()
+        self._list()
+        changed = [one for one in self.jobs.values() if one.refresh()]
+        for one in changed:
+            one.followed.stirred = time.monotonic()
+        self._carry_on()
+        self._cancel()
+        self._judge()
+        for uuid, one in list(self.jobs.items()):
+            one.refresh()
+            self._deliver(uuid, one)
+        self.courier.wake()
+        locks.refresh(self.root.watch_lock)
+        files.write_atomic(self.root.looked, "", sync=False)
+
+    def pause(self, cost: float) -> float:
+        """Seconds until the next round, when the bell does not ring."""
+        now = time.monotonic()
+        times = [OLDEST]
+        for one in self.jobs.values():
+            if one.record.final:
+                continue
+            if work.needs_work(one.record):
+                times.append(YOUNGEST)
+            else:
+                times.append(max(YOUNGEST, (now - one.followed.stirred) * PART))
+        return max(min(times), min(OLDEST, cost / LOAD), min(OLDEST, 2.0**self.failures if self.failures else 0.0))
+
+    def log(self, text: str) -> None:
+        """A line in the watcher's log, which never grows large. No secrets come here: messages name hosts and paths."""
+        with contextlib.suppress(OSError):
+            with open(self.root.watch_log, "a") as stream:
+                if stream.tell() > LOG_BYTES:
+                    stream.truncate(0)
+                stream.write("{} {}\n".format(plans.stamp(time.time()), text[:2000]))
+
+    def _list(self) -> None:
+        names = {name for name in os.listdir(self.root.live) if is_uuid(name)}
+        for uuid in set(self.jobs) - names:
+            self._forget(uuid)
+        for uuid in sorted(names - set(self.jobs)):
+            marker = spawn.live_marker(self.root, uuid)
+            workdir = (files.read_text(marker) or "").rstrip("\n")
+            folder = Folder(workdir or self.root.jobs, uuid)
+            if folder.taken():
+                self.jobs[uuid] = Watched(folder)
+            elif not locks.is_held(folder.paths.busy) and self._older(marker):
+                # It never arrived whole: whoever sends it again puts it on the list again.
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(marker)
+
+    def _older(self, marker: str) -> bool:
+        try:
+            return time.time() - os.stat(marker).st_mtime > OLDEST
+        except OSError:
+            return False
+
+    def _carry_on(self) -> None:
+        now = time.monotonic()
+        for uuid, one in self.jobs.items():
+            if uuid in self.children or len(self.children) >= CHILDREN or not work.needs_work(one.record):
+                continue
+            due = plans.due(one.record.document.get("plan"), time.time()) or work.cancel_wished(one.folder)
+            if not due or now - one.tried_at < min(OLDEST, 2.0**one.tries) or locks.is_held(one.folder.paths.busy):
+                continue
+            one.tried_at = now
+            one.tries += 1
+            words = ["carry-on", self.root.root, one.folder.paths.workdir, uuid]
+            self.children[uuid] = subprocess.Popen(
+                runner.own_command() + words,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                close_fds=True,
+                env=process.clean_env(),
+            )
+
+    def _reap(self) -> None:
+        for uuid, child in list(self.children.items()):
+            status = child.poll()
+            if status is None:
+                continue
+            del self.children[uuid]
+            if status:
+                self.log("{}: carrying on ended with {}".format(uuid, status))
+            elif uuid in self.jobs:
+                self.jobs[uuid].tries = 0
+
+    def _cancel(self) -> None:
+        now = time.monotonic()
+        for one in self.jobs.values():
+            if one.record.final or work.needs_work(one.record) or now - one.cancelled_at < CANCEL_EVERY:
+                continue
+            if work.cancel_wished(one.folder):
+                one.cancelled_at = now
+                trouble = control.cancel_one(one.folder, self.runner)
+                if trouble:
+                    self.log("{}: cancel: {}".format(one.folder.uuid, trouble))
+
+    def _judge(self) -> None:
+        by_manager: Dict[str, Dict[str, Followed]] = {}
+        for uuid, one in self.jobs.items():
+            if not one.record.final and not work.needs_work(one.record):
+                by_manager.setdefault(one.followed.manager, {})[uuid] = one.followed
+        troubles: List[str] = []
+        for manager, jobs in by_manager.items():
+            judge = self.judges.setdefault(manager, Judge(self.runner, self.user, manager))
+            judge.look(jobs, {uuid: self.jobs[uuid].record for uuid in jobs})
+            if judge.trouble:
+                troubles.append(judge.trouble)
+                self.log(judge.trouble)
+        self.failures = self.failures + 1 if troubles else 0
+
+    def _deliver(self, uuid: str, one: Watched) -> None:
+        if one.report:
+            self.courier.put(one.folder, one.report, not one.record.final)
+        if one.record.final and uuid not in self.children and self.courier.done(uuid):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(spawn.live_marker(self.root, uuid))
+            self._forget(uuid)
+
+    def _forget(self, uuid: str) -> None:
+        self.jobs.pop(uuid, None)
+        self.courier.drop(uuid)
+
+    def _wish(self, folder: Folder) -> None:
+        control.wish(folder)
+        spawn.ring(self.root)
+
+    def _bell_now(self) -> int:
+        # Opened, not only looked at: that is what makes NFS ask the server (man 5 nfs, close-to-open).
+        try:
+            handle = os.open(self.root.bell, os.O_RDONLY)
+        except OSError:
+            return 0
+        try:
+            return os.fstat(handle).st_mtime_ns
+        finally:
+            os.close(handle)
+
+    def _sleep(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            time.sleep(min(TICK, max(0.0, until - time.monotonic())))
+            if self._bell_now() != self._bell:
+                for one in self.jobs.values():
+                    one.followed.stirred = time.monotonic()
+                return
+            if any(child.poll() is not None for child in self.children.values()):
+                return
+            if any(one.record.final and self.courier.done(uuid) for uuid, one in self.jobs.items()):
+                return
+
+
+def watch(root: str) -> int:
+    """Watch until there is nothing to watch; 0 at once when somebody else does."""
+    place = Root(root)
+    while True:
+        try:
+            with locks.held(place.watch_lock, wait=False):
+                Watcher(place).run()
+        except files.Busy:
+            return 0
+        except FileNotFoundError:
+            # The root is gone, and all jobs with it.
+            return 0
+        # A job that came while we left would wait for the next contact: look once more without the lock.
+        try:
+            if not any(is_uuid(name) for name in os.listdir(place.live)):
+                return 0
+        except OSError:
+            return 0
