@@ -4,22 +4,27 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from project.core import history, states
-from project.core.errors import ClusterError
+from project.core.errors import ClusterError, UserError
 from project.engine import credentials, remembered, sync
 from project.engine.context import Context
 
 Json = dict[str, Any]
+_REFUSED = UserError.exit_code
 # States in which a job that its cluster does not know was certainly never given to it.
 _BEFORE = frozenset((states.PENDING, states.AWAITING_PARENTS, states.STAGING_INPUTS, states.BLOCKED))
 
 
 class Outcome(NamedTuple):
-    """What became of one job. `changed` is False when nothing was to be done or it could not be done."""
+    """What became of one job. `changed` is False when nothing was to be done or it could not be done.
+
+    `exit_code`: 3 when the cluster's side failed, else 2 for a job that was not changed.
+    """
 
     job_uuid: str
     changed: bool
     reason: str
     document: Json
+    exit_code: int = 0
 
 
 def cancel(context: Context, documents: Sequence[Json], force: bool = False) -> list[Outcome]:  # noqa: ARG001  # all verbs alike
@@ -57,7 +62,7 @@ def remove(context: Context, documents: Sequence[Json], force: bool = False) -> 
             wanted.append(document)
         else:
             reason = f"is {document['state'].lower()}; cancel it first, or use --force"
-            outcomes.append(Outcome(document["job_uuid"], False, reason, document))
+            outcomes.append(Outcome(document["job_uuid"], False, reason, document, _REFUSED))
     for outcome in _there(context, wanted, "remove", force=force):
         if outcome.changed:
             context.api.delete(outcome.job_uuid)
@@ -69,7 +74,7 @@ def remove(context: Context, documents: Sequence[Json], force: bool = False) -> 
 def _live(documents: Sequence[Json]) -> tuple[list[Json], list[Outcome]]:
     live = [document for document in documents if document["state"] not in states.FINAL]
     ended = [
-        Outcome(document["job_uuid"], False, f"is already {document['state'].lower()}", document)
+        Outcome(document["job_uuid"], False, f"is already {document['state'].lower()}", document, _REFUSED)
         for document in documents
         if document["state"] in states.FINAL
     ]
@@ -98,7 +103,7 @@ def _there(context: Context, documents: Sequence[Json], verb: str, **fields: Any
 
 def _away(document: Json, verb: str, why: str) -> Outcome:
     wish = "; the wish is recorded and carried out when the cluster answers" if verb == "cancel" else ""
-    return Outcome(document["job_uuid"], False, why.rstrip(".") + wish, document)
+    return Outcome(document["job_uuid"], False, why.rstrip(".") + wish, document, ClusterError.exit_code)
 
 
 def _on(context: Context, cluster: Json, group: list[Json], verb: str, fields: Json) -> list[Outcome]:
@@ -117,23 +122,23 @@ def _on(context: Context, cluster: Json, group: list[Json], verb: str, fields: J
 
 def _outcome(context: Context, document: Json, verb: str, said: Json) -> Outcome:
     uuid = document["job_uuid"]
-    known = bool(said) and said.get("known", True)
     message = str(said.get("message") or "")
     if verb == "remove":
-        return Outcome(uuid, bool(said.get("ok")) or not known, message or "removed", document)
-    if not known:
+        ok = bool(said.get("ok"))
+        return Outcome(uuid, ok, message or "removed", document, 0 if ok else _REFUSED)
+    if said.get("state") is None:
         return _never_arrived(context, document, verb)
     fresh = context.api.job(uuid)
     ok = bool(said.get("ok"))
     if verb == "cancel" and ok and fresh["state"] not in states.FINAL:
         return Outcome(uuid, True, message or "asked to end; its workload manager has not confirmed it yet", fresh)
-    return Outcome(uuid, ok, message or fresh["state"].lower(), fresh)
+    return Outcome(uuid, ok, message or fresh["state"].lower(), fresh, 0 if ok else ClusterError.exit_code)
 
 
 def _never_arrived(context: Context, document: Json, verb: str) -> Outcome:
     uuid = document["job_uuid"]
     if verb != "cancel" or document["state"] not in _BEFORE:
-        return Outcome(uuid, False, "its cluster does not know it", document)
+        return Outcome(uuid, False, "its cluster does not know it", document, _REFUSED)
     seq = sync.last_seq(context, uuid, "client") + 1
     message = "cancelled before it reached its cluster"
     event = history.make("client", seq, "state", state=states.CANCELLED, condition="cancelled_by_user", message=message)

@@ -271,6 +271,11 @@ def translate(error: Exception, name: str, connection: Any, key_path: str) -> Jo
             f"{where} refused the login of {connection.user} {what}.",
             "Check username and private_key, and that the public key is in the cluster's authorized_keys.",
         )
+    if isinstance(error, paramiko.SSHException) and "No authentication methods" in str(error):
+        return ClusterError(
+            f"There is no key to log in to {where} with.",
+            "Name one by `private_key` in the input or --private-key, or load one into the SSH agent.",
+        )
     if isinstance(error, socket.gaierror):
         return ClusterError(
             f"The host name of {where} is not known.", "Check its spelling, or your network.", transient=True
