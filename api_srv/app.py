@@ -6,8 +6,6 @@ name, and `account_of(services, name)` answers the account of later requests, No
 (services, account, …) and raise RefusedError. The API itself never looks at cookies.
 """
 
-from importlib import import_module
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from api_srv import mailing
@@ -42,6 +40,7 @@ def create_app(settings: Settings, services: Services | None = None) -> "Flask":
     """The WSGI application: the API's endpoints and the web pages."""
     from flask import Flask
 
+    from api_srv import pages
     from api_srv.routes import api
 
     services = services or make_services(settings)
@@ -50,8 +49,7 @@ def create_app(settings: Settings, services: Services | None = None) -> "Flask":
     app.config.update(SESSION_COOKIE_HTTPONLY=True, SESSION_COOKIE_SAMESITE="Lax")
     app.extensions["jobferry"] = (services, Authenticator(services))
     api.register(app)
-    if find_spec("api_srv.pages") is not None:
-        import_module("api_srv.pages").register(app)
+    pages.register(app)
     return app
 
 

@@ -59,7 +59,8 @@ class Server:
             ident="jobferry",
             max_request_body_size=MAX_REQUEST,
             channel_timeout=60,
-            clear_untrusted_proxy_headers=True,
+            # Only the pages look at one (X-Forwarded-Proto, for the cookie's Secure flag), nobody trusts them.
+            clear_untrusted_proxy_headers=False,
         )
         shown = f"[{host}]" if ":" in host else host
         return f"http://{shown}:{listening.getsockname()[1]}"

@@ -1,0 +1,342 @@
+"""What the API must do, over HTTP and in process, through the client that laptop and cluster use."""
+
+import contextlib
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from api_srv.embedded import EmbeddedApi
+from api_srv.services.context import Services
+from api_srv.store.sqlite import SqliteStore
+from helpers.served import PASSWORD, add_accounts, serving
+from project.core import history
+from project.core.api_client import ApiClient, http_call
+from project.core.errors import ApiError
+
+CLUSTER = {"name": "lemaitre3", "hostname": "lemaitre3.cism.ucl.ac.be", "workload_manager": "slurm", "port": 22}
+INPUT = {"destination_cluster": "lemaitre3", "job": "job.sh", "execution": ["srun ./job"]}
+
+
+@pytest.fixture(scope="module")
+def server_call(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    home = tmp_path_factory.mktemp("server")
+    services = Services(SqliteStore.in_home(str(home)))
+    add_accounts(services)
+    with serving(services, str(home)) as url:
+        yield http_call(url, "root", PASSWORD)
+    services.store.close()
+
+
+@pytest.fixture(params=["http", "embedded"])
+def api(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ApiClient]:
+    if request.param == "http":
+        yield ApiClient(request.getfixturevalue("server_call"))
+        return
+    embedded = EmbeddedApi(tmp_path / "home", {"USER": "root"})
+    yield ApiClient(embedded.call)
+    embedded.close()
+
+
+def new(**fields: Any) -> dict[str, Any]:
+    return history.new_document(str(uuid.uuid4()), dict(INPUT), **fields)
+
+
+def made(api: ApiClient, **fields: Any) -> str:
+    document = new(**fields)
+    api.create(document)
+    return str(document["job_uuid"])
+
+
+@contextlib.contextmanager
+def refused(status: int, *words: str) -> Iterator[None]:
+    with pytest.raises(ApiError) as caught:
+        yield
+    assert caught.value.status == status, caught.value
+    for word in words:
+        assert word in str(caught.value)
+
+
+def state(seq: int, word: str, **fields: Any) -> dict[str, Any]:
+    return history.make("agent", seq, "state", state=word, **fields)
+
+
+def test_a_created_job_comes_back(api: ApiClient) -> None:
+    document = new(tags={"project": "α"}, name="näme")
+    answer = api.create(document)
+    assert answer["job_uuid"] == document["job_uuid"]
+    assert answer["report_url"] is None
+    assert len(answer["token"]) > 40
+    kept = api.job(document["job_uuid"])
+    ours = ("owner", "created", "updated")
+    assert {k: v for k, v in kept.items() if k not in ours} == {k: v for k, v in document.items() if k not in ours}
+    assert kept["owner"] == "root"
+    assert kept["state"] == "PENDING"
+
+
+def test_a_job_is_named_by_a_prefix(api: ApiClient) -> None:
+    uuid = made(api)
+    assert api.job(uuid[:8])["job_uuid"] == uuid
+    assert api.job(uuid.upper())["job_uuid"] == uuid
+    with refused(404):
+        api.job(uuid[:5])
+    with refused(404):
+        api.job("../healthz")
+    with refused(404):
+        api.job("no such job")
+
+
+def test_an_ambiguous_prefix_is_refused_with_the_candidates(api: ApiClient) -> None:
+    head = uuid.uuid4().hex[:8]
+    names = [f"{head}-0000-4000-8000-00000000000{last}" for last in (1, 2)]
+    for name in names:
+        api.create({**new(), "job_uuid": name})
+    with refused(409, *names):
+        api.job(head)
+
+
+def test_a_job_is_created_once(api: ApiClient) -> None:
+    document = new()
+    api.create(document)
+    with refused(409):
+        api.create(document)
+
+
+def test_secrets_are_not_kept(api: ApiClient) -> None:
+    document = new()
+    secret = {**INPUT, "passphrase": "s3cr3t", "private_key": "k3y"}
+    document["user_input"] = secret
+    api.create(document)
+    api.patch(document["job_uuid"], {"user_input": secret})
+    api.report(document["job_uuid"], [history.make("agent", 1, "input", set={"user_input": secret})])
+    everything = str(api.job(document["job_uuid"])) + str(api.events(document["job_uuid"]))
+    assert "s3cr3t" not in everything
+    assert "k3y" not in everything
+
+
+def test_lists_are_newest_first_and_filtered(api: ApiClient) -> None:
+    mark = uuid.uuid4().hex[:10]
+    jobs = [made(api, tags={"mark": mark, "n": str(n)}) for n in range(4)]
+    api.report(jobs[0], [state(1, "QUEUED")])
+    found = [job["job_uuid"] for job in api.jobs(selector=f"mark={mark}")]
+    assert sorted(found) == sorted(jobs)
+    created = [job["created"] for job in api.jobs(selector=f"mark={mark}")]
+    assert created == sorted(created, reverse=True)
+    assert [job["job_uuid"] for job in api.jobs(selector=f"mark={mark}", state="QUEUED")] == [jobs[0]]
+    assert len(api.jobs(selector=f"mark={mark},n!=0")) == 3
+    assert len(api.jobs(selector=f"mark={mark}", state="LIVE", limit="2")) == 2
+    assert api.jobs(selector=f"mark={mark},!n") == []
+
+
+def test_bad_filters_are_refused_by_name(api: ApiClient) -> None:
+    for query in (
+        {"state": "DONE"},
+        {"limit": "0"},
+        {"limit": "x"},
+        {"selector": "a=b=!"},
+        {"cursor": "?"},
+        {"nix": "1"},
+    ):
+        if query == {"selector": "a=b=!"}:
+            query = {"selector": "=b"}
+        with refused(422, next(iter(query))):
+            api.jobs(**query)
+
+
+def test_events_change_the_job_once(api: ApiClient) -> None:
+    uuid = made(api)
+    events = [
+        state(1, "QUEUED", set={"native_id": "12"}),
+        state(2, "RUNNING"),
+        history.make("agent", 3, "native", set={"job_status": {"State": ["RUNNING"]}}),
+        state(4, "FINISHED", condition="ok", exit_code=0),
+    ]
+    assert api.report(uuid, events[:2])["applied"] == 2
+    assert api.report(uuid, events) == {"applied": 2, "cancel": False, "state": "FINISHED"}
+    assert api.report(uuid, events)["applied"] == 0
+    job = api.job(uuid)
+    assert (job["state"], job["condition"], job["exit_code"], job["native_id"]) == ("FINISHED", "ok", 0, "12")
+    history_ = api.events(uuid)
+    assert [event["id"] for event in history_][1:] == [event["id"] for event in events]
+    assert [event["n"] for event in history_] == [1, 2, 3, 4, 5]
+    assert [event["n"] for event in api.events(uuid, after=3)] == [4, 5]
+    assert all(event["applied"] for event in history_)
+
+
+def test_an_event_twice_in_one_report_is_one(api: ApiClient) -> None:
+    uuid = made(api)
+    event = state(1, "QUEUED")
+    assert api.report(uuid, [event, event])["applied"] == 1
+
+
+def test_a_final_state_never_changes(api: ApiClient) -> None:
+    uuid = made(api)
+    api.report(uuid, [state(1, "FAILED", condition="exit_code", exit_code=3, message="no")])
+    assert api.report(uuid, [state(2, "RUNNING"), state(3, "FINISHED")])["state"] == "FAILED"
+    job = api.job(uuid)
+    assert (job["state"], job["condition"], job["exit_code"], job["message"]) == ("FAILED", "exit_code", 3, "no")
+    assert [event["applied"] for event in api.events(uuid)] == [True, True, False, False]
+    with refused(409, "state"):
+        api.patch(uuid, {"state": "RUNNING"})
+    with refused(409):
+        api.patch(uuid, {"exit_code": 0})
+    api.patch(uuid, {"tags": {"kept": "yes"}})
+    assert api.job(uuid)["tags"] == {"kept": "yes"}
+
+
+def test_bad_events_are_refused_with_their_place(api: ApiClient) -> None:
+    uuid = made(api)
+    good = state(1, "QUEUED")
+    for bad, where in (
+        ({**good, "state": "DONE"}, "events[1]"),
+        ({**good, "seq": "1"}, "events[1]"),
+        ("x", "events[1]"),
+        ({**good, "set": {"job_status": 3}}, "events[1].set.job_status"),
+    ):
+        with refused(422, where):
+            api.report(uuid, [good, bad])  # type: ignore[list-item]  # on purpose
+    assert api.job(uuid)["state"] == "PENDING"
+    with refused(404):
+        api.report(str(__import__("uuid").uuid4()), [good])
+
+
+def test_a_patch_merges(api: ApiClient) -> None:
+    uuid = made(api, tags={"a": "b"})
+    api.patch(uuid, {"job_status": {"State": ["RUNNING"]}, "online_job_file": True, "own_field": {"x.y": 1}})
+    job = api.job(uuid)
+    assert (job["tags"], job["online_job_file"], job["own_field"]) == ({"a": "b"}, True, {"x.y": 1})
+    api.patch(uuid, {"state": "BLOCKED", "message": "away", "plan": {"next": "soon"}})
+    job = api.job(uuid)
+    assert (job["state"], job["message"]) == ("BLOCKED", "away")
+    before = len(api.events(uuid))
+    api.patch(uuid, {"message": "away"})
+    assert len(api.events(uuid)) == before
+    api.patch(uuid, {"message": "still away"})
+    assert api.job(uuid)["message"] == "still away"
+
+
+def test_a_patch_cannot_change_what_a_job_is(api: ApiClient) -> None:
+    uuid = made(api)
+    for fields in ({"owner": "eve"}, {"job_uuid": str(__import__("uuid").uuid4())}, {"cancel_requested": True}):
+        with refused(422, next(iter(fields))):
+            api.patch(uuid, fields)
+    with refused(422, "user_input.resources.duration"):
+        api.patch(uuid, {"user_input": {**INPUT, "resources": {"duration": "soon"}}})
+    with refused(422, "tags"):
+        api.patch(uuid, {"tags": {"a": 1}})
+    # A document that was fetched may be sent back whole.
+    api.patch(uuid, api.job(uuid))
+
+
+def test_bad_documents_are_refused_by_key(api: ApiClient) -> None:
+    for change, where in (
+        ({"user_input": None}, "user_input"),
+        ({"user_input": {"destination_cluster": "x", "job": "j"}}, "user_input.execution"),
+        ({"user_input": {**INPUT, "jop": "x"}}, "user_input.jop"),
+        ({"state": "RUNNING"}, "state"),
+        ({"state": "DONE"}, "state"),
+        ({"job_uuid": "12"}, "job_uuid"),
+        ({"tags": []}, "tags"),
+    ):
+        with refused(422, where):
+            api.create({**new(), **change})
+
+
+def test_a_cancel_is_a_wish_that_reports_carry_back(api: ApiClient) -> None:
+    uuid = made(api)
+    assert api.cancel(uuid)["cancel_requested"] is True
+    assert api.cancel(uuid)["cancel_requested"] is True
+    assert api.job(uuid)["cancel_requested"] is True
+    assert len(api.events(uuid)) == 2
+    assert api.report(uuid, [state(1, "RUNNING")])["cancel"] is True
+    assert api.report(uuid, [state(2, "CANCELLED", condition="cancelled_by_user")])["cancel"] is False
+
+
+def test_an_ended_job_is_not_cancelled(api: ApiClient) -> None:
+    uuid = made(api)
+    api.report(uuid, [state(1, "FAILED")])
+    assert api.cancel(uuid) == {"job_uuid": uuid, "state": "FAILED", "cancel_requested": False}
+
+
+def test_only_an_ended_job_is_deleted(api: ApiClient) -> None:
+    uuid = made(api)
+    with refused(409, "PENDING"):
+        api.delete(uuid)
+    api.report(uuid, [state(1, "CANCELLED")])
+    api.delete(uuid)
+    with refused(404):
+        api.job(uuid)
+    with refused(404):
+        api.delete(uuid)
+
+
+def test_clusters_come_and_go(api: ApiClient) -> None:
+    api.put_cluster(CLUSTER)
+    api.put_status("lemaitre3", {"idle_nodes": 3})
+    api.put_status("lemaitre3.cism.ucl.ac.be", {"idle_nodes": 4, "nodes": {"a.b": 1}})
+    api.put_cluster({**CLUSTER, "partition": "batch"})
+    (cluster,) = [one for one in api.clusters() if one["name"] == "lemaitre3"]
+    assert cluster["partition"] == "batch"
+    assert cluster["status"] == {"idle_nodes": 4, "nodes": {"a.b": 1}}
+    assert cluster["heard"]
+    # What came from the API may go back to it.
+    api.put_cluster(cluster)
+    with refused(422, "workload_manager"):
+        api.put_cluster({**CLUSTER, "workload_manager": "abacus"})
+    with refused(422, "hostname"):
+        api.put_cluster({"name": "x", "workload_manager": "slurm"})
+    with refused(404):
+        api.put_status("nowhere", {})
+    api.delete_cluster("lemaitre3")
+    with refused(404):
+        api.delete_cluster("lemaitre3")
+
+
+def test_a_job_keeps_a_copy_of_its_cluster(api: ApiClient) -> None:
+    api.put_cluster(CLUSTER)
+    uuid = made(api)
+    assert api.job(uuid)["destination_cluster"] == CLUSTER
+    api.report(uuid, [state(1, "QUEUED")], {"idle_nodes": 9})
+    (cluster,) = [one for one in api.clusters() if one["name"] == "lemaitre3"]
+    assert cluster["status"] == {"idle_nodes": 9}
+    api.put_cluster({**CLUSTER, "hostname": "moved"})
+    assert api.job(uuid)["destination_cluster"] == CLUSTER
+    api.delete_cluster("lemaitre3")
+    assert api.report(uuid, [state(2, "RUNNING")], {"idle_nodes": 9})["applied"] == 1
+
+
+def test_it_is_healthy(api: ApiClient) -> None:
+    assert api.health()["status"] == "ok"
+
+
+def test_other_calls_of_the_table(api: ApiClient) -> None:
+    call = api._call
+    document = call("POST", "/jobs", {"user_input": dict(INPUT)}, None)
+    uuid = document["job_uuid"]
+    assert document["state"] == "PENDING"
+    assert call("GET", f"/jobs/{uuid}/state", None, None) == {"result": ["NOT_SUBMITTED"]}
+    call("PUT", f"/jobs/{uuid}", {"job_status": {"State": ["RUNNING", "PENDING"]}}, None)
+    assert call("GET", f"/jobs/{uuid}/state", None, None) == {"result": ["RUNNING", "PENDING"]}
+    assert call("POST", f"/jobs/{uuid}/token", {}, None)["token"].startswith("job.")
+    assert call("GET", "/schemas/input.json", None, None)["title"] == "jobferry input"
+    assert call("GET", "/openapi.json", None, None)["openapi"] == "3.1.0"
+    for method, path, status in (("GET", "/nix", 404), ("PATCH", "/jobs", 405), ("GET", "/schemas/nix.json", 404)):
+        with refused(status):
+            call(method, path, None, None)
+
+
+def test_a_page_ends_with_a_cursor(api: ApiClient) -> None:
+    mark = uuid.uuid4().hex[:10]
+    jobs = {made(api, tags={"mark": mark}) for _ in range(5)}
+    seen: list[str] = []
+    query = {"selector": f"mark={mark}", "limit": "2"}
+    while True:
+        page = api._call("GET", "/jobs", None, query)
+        seen += [job["job_uuid"] for job in page["jobs"]]
+        if not page["cursor"]:
+            break
+        query["cursor"] = page["cursor"]
+    assert len(seen) == 5
+    assert set(seen) == jobs
