@@ -209,3 +209,15 @@ def test_the_revision_of_a_clone_is_recorded_without_credentials(run, work):
     (work / "job.sh").write_text("y")
     run("provenance.sh")
     assert "changed      yes" in (work / "provenance.txt").read_text()
+
+
+def test_the_modules_in_the_documentation_work(tmp_path):
+    text = (share.folder("modules").parent / "docs" / "modules.md").read_text(encoding="utf-8")
+    python, shell = (text.split(f"```{word}\n")[1].split("```")[0] for word in ("python", "sh"))
+    (tmp_path / "mine.py").write_text(python)
+    (tmp_path / "mine.sh").write_text(shell)
+    steps = [
+        Step(1, "mine.py", "", f"{PYTHON} mine.py", str(tmp_path / "mine.py")),
+        Step(2, "mine.sh", "", "sh mine.sh", str(tmp_path / "mine.sh")),
+    ]
+    assert modules.run_stage(steps, DATA, str(tmp_path / "run")) == {**DATA, "resources": {"duration": "2h"}}

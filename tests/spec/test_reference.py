@@ -1,0 +1,22 @@
+from project.core import schema
+from project.spec import reference
+
+
+def test_the_reference_is_what_its_command_writes():
+    shown = reference.TARGET.read_text(encoding="utf-8")
+    assert shown == reference.render(), "write it again: python -m project.spec.reference"
+
+
+def test_every_key_is_in_it():
+    text = reference.render()
+    for name in ("input", "modules", "cluster"):
+        for key in set(schema.load(name)["properties"]) - {"_id"}:
+            assert f"`{key}`" in text, key
+    for key in schema.load("input")["properties"]["resources"]["properties"]:
+        assert f"`{key}`" in text, key
+
+
+def test_every_line_of_a_table_has_its_cells():
+    for line in reference.render().splitlines():
+        if line.startswith("|"):
+            assert line.replace("\\|", "").count("|") in {3, 4}, line
