@@ -16,6 +16,8 @@ from project.core.tracking import Age, Verdict
 # A job_status that changed, the state being the same, is worth an event so often (seconds for an element).
 STATUS_PACE = 0.01
 MEMORY = 64
+# Bytes of a failed job's stderr that travel with the event.
+LAST_WORDS = 4096
 
 
 class Followed:
@@ -161,8 +163,24 @@ def _state(change: Change, verdict: Verdict, job: Followed) -> None:
     moved: Dict[str, Any] = {"set": fields or None, "message": verdict.message}
     if verdict.state in states.FINAL:
         moved.update(condition=condition, exit_code=verdict.exit_code)
+    if verdict.state == states.FAILED:
+        moved["data"] = _last_words(job, verdict) or None
     if verdict.state == states.FINISHED and job.postprocessing:
         change.record.memo["end"] = {"condition": "ok", "exit_code": 0, "message": verdict.message}
         change.move(states.POSTPROCESSING, set=moved["set"])
         return
     change.move(verdict.state, **moved)
+
+
+def _last_words(job: Followed, verdict: Verdict) -> Dict[str, str]:
+    """The end of what the first element that failed wrote to its stderr: for the mail and `why`."""
+    index = next((one for one, element in verdict.ended.items() if element.condition != "ok"), None)
+    fact = job.facts().get(index)
+    path = job.folder.paths.stderr(fact.run if fact else max(verdict.run, 1), index)
+    try:
+        with open(path, "rb") as stream:
+            stream.seek(max(0, os.fstat(stream.fileno()).st_size - LAST_WORDS))
+            text = stream.read(LAST_WORDS).decode("utf-8", "replace")
+    except OSError:
+        return {}
+    return {"stderr": text} if text.strip() else {}

@@ -15,6 +15,8 @@ from project.core.jobspec import JobSpec
 
 # stage of shell lines → the input's key; the condition is `<stage>_failed`.
 SHELL_STAGES = ("requirements", "compilation")
+# Lines of a failed command's output that travel with the error.
+SHOWN_LINES = 20
 
 
 class Cancelled(Exception):
@@ -116,10 +118,12 @@ class Preparation:
         failed = shell.run_lines(lines, self.paths, env, self._hearing(stage), self.stop, done)
         self._check()
         if failed is not None:
-            last = [line for line in failed.output.splitlines() if line.strip()][-1:]
+            said = [line for line in failed.output.splitlines() if line.strip()][-SHOWN_LINES:]
             message = "{}: `{}` ended with exit status {}{}".format(
-                stage, failed.line, failed.exit_status, ": " + last[0].strip() if last else "."
+                stage, failed.line, failed.exit_status, ": " + said[-1].strip() if said else "."
             )
+            if len(said) > 1:
+                message = "\n".join([message, *said])
             raise ClusterError(message, "Its output is in the job's history.", condition=stage + "_failed")
 
     def _modules(self, stage: str, steps: List[Any], data: Dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ import os
 import sys
 from typing import List, Optional, Sequence
 
+from project.agent import unzipped
 from project.core import process
 from project.core.errors import ClusterError
 from project.core.process import Completed
@@ -18,11 +19,9 @@ _RUN_FROM_FOLDER = "import sys; sys.path.insert(0, {!r}); from project.agent.__m
 
 def own_command() -> List[str]:
     """The command line that starts this very agent again: the one file, or the source tree it was imported from."""
-    place = os.path.abspath(__file__)
-    while place != os.path.dirname(place):
-        place = os.path.dirname(place)
-        if os.path.isfile(place):
-            return [sys.executable] + _BARE + [place]
+    place = unzipped.archive()
+    if place:
+        return [sys.executable] + _BARE + [place]
     tree = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     return [sys.executable] + _BARE + ["-c", _RUN_FROM_FOLDER.format(tree)]
 
