@@ -43,7 +43,7 @@ def test_from_input_to_output(engine, tmp_path):
 
 
 def test_a_failing_job(engine, tmp_path):
-    document = engine.submit(HELLO.replace("job: data", "job: input.yml").replace("cat", "false; cat"))
+    document = engine.submit(HELLO.replace("job: data", "job: input.yml").replace("- cat", "- false\n  - cat"))
     ended = engine.until(document["job_uuid"])
     assert (ended["state"], ended["condition"]) == ("FAILED", "exit_code")
     with pytest.raises(retrieval.Incomplete, match=r"result\.txt") as caught:
