@@ -33,7 +33,9 @@ def everyone(session: Session) -> list[Document]:
 def put(session: Session, cluster: Document) -> str:
     """Add or change a cluster; "added", "changed" or "as it was"."""
     before = {str(known["name"]): known for known in everyone(session)}.get(str(cluster["name"]))
-    session.api.put_cluster({key: value for key, value in cluster.items() if key not in ("_id", "status")})
+    # An empty text is a default that the file left open; the schema knows it as a missing key.
+    given = {key: value for key, value in cluster.items() if key not in ("_id", "status") and value != ""}
+    session.api.put_cluster(given)
     if before is None:
         return "added"
     same = all(before.get(key) == cluster.get(key) for key in FIELDS if before.get(key) or cluster.get(key))
