@@ -9,6 +9,7 @@ import threading
 from typing import Any, NamedTuple
 
 from api_srv.problems import RefusedError
+from api_srv.services import checks
 from api_srv.services.context import Account, Services
 from api_srv.store.base import Document
 from project.core import history
@@ -89,7 +90,7 @@ class Authenticator:
         return account
 
     def _job_account(self, uuid: str, token: str) -> Account | None:
-        record = self._services.store.job(uuid)
+        record = self._services.store.job(uuid) if checks.is_uuid(uuid) else None
         if record is None or not _among(token, record.token_hashes):
             return None
         return Account(str(record.document["owner"]), job=uuid)

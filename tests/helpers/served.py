@@ -1,6 +1,7 @@
 """The API over real HTTP: the app behind waitress on a port of this machine, in a thread."""
 
 import contextlib
+import functools
 import threading
 from collections.abc import Iterator
 
@@ -13,9 +14,14 @@ from api_srv.settings import Settings
 PASSWORD = "correct horse"
 
 
+@functools.cache
+def _hashed() -> str:
+    return accounts.hash_password(PASSWORD)
+
+
 def add_accounts(services: Services) -> None:
     """`root` (administrator), `ann` and `bob`, all with PASSWORD."""
-    hashed = accounts.hash_password(PASSWORD)
+    hashed = _hashed()
     for name in ("root", "ann", "bob"):
         account = {"name": name, "admin": name == "root", "password_hash": hashed, "tokens": [], "created": ""}
         services.store.put_account(account, new=True)
