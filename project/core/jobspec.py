@@ -8,7 +8,7 @@ answer on the laptop, on the cluster and in the server.
 import re
 from typing import Any, Dict, List, NamedTuple, Optional, Set, Tuple
 
-from project.core import schema, states, units
+from project.core import plain, schema, states, units
 from project.core.errors import InputError, Problem, UserError
 from project.core.options import option_problem
 from project.core.words import did_you_mean
@@ -106,6 +106,9 @@ def public(data: Dict[str, Any]) -> Dict[str, Any]:
 
 def problems(data: Any) -> List[Problem]:
     """Everything that is wrong with an input, in the order of its keys; file, line and column are left open."""
+    found = list(plain.problems(data))
+    if found:
+        return found
     found = schema.problems(data, schema.load("input"))
     if not isinstance(data, dict):
         return found

@@ -10,7 +10,7 @@ from typing import Any
 from project.core import clusters, jobspec, modulesfile, schema
 from project.core.errors import InputError, Problem
 from project.core.modulesfile import Modules, Step
-from project.core.words import did_you_mean
+from project.core.words import did_you_mean, near
 from project.spec import share
 from project.spec.loader import Loaded, load
 from project.spec.marks import Mark
@@ -81,7 +81,7 @@ def sniff(path: str | Path) -> str:
     if isinstance(data, list):
         return "clusters"
     if isinstance(data, dict):
-        if any(stage in data for stage in modulesfile.STAGES):
+        if any(near(stage, data) for stage in modulesfile.STAGES) and "execution" not in data:
             return "modules"
         if "workload_manager" in data or "hostname" in data:
             return "clusters"

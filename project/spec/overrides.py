@@ -50,6 +50,8 @@ def _value(text: str, source: str) -> tuple[Any, dict[str, Mark]]:
         except InputError:
             if text.startswith(("[", "{")):
                 raise UserError(f"{source}: the value is not YAML.", "Quote a text that starts with [ or {.") from None
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise UserError(f"{source}: the value is not UTF-8 text.")
     return yamltext.plain(text), {"": Mark(source, 0, 0, 0, 0, text)}
 
 

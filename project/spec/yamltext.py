@@ -138,7 +138,7 @@ class _Builder:
         if word:
             return plain(node.value)
         if node.tag == _PREFIX + "str" or node.tag == "!":
-            return str(node.value)
+            return self._text(node, path)
         value = plain(node.value)
         fits = {"int": int, "float": (int, float), "bool": bool, "null": type(None)}
         wanted = fits.get(node.tag[len(_PREFIX) :])
@@ -147,6 +147,14 @@ class _Builder:
             return None
         return value
 
+    def _text(self, node: Any, path: Path) -> str:
+        try:
+            # JSON writes a character beyond U+FFFF as two escapes; YAML's parser leaves them apart.
+            return str(node.value).encode("utf-16", "surrogatepass").decode("utf-16")
+        except UnicodeDecodeError:
+            self._add(node, path, "has a character that is no Unicode text.")
+            return ""
+
     def _mapping(self, node: Any, path: Path) -> dict[str, Any]:
         result: dict[str, Any] = {}
         merged: list[Any] = []
@@ -154,7 +162,7 @@ class _Builder:
             if not isinstance(key_node, yaml.ScalarNode):
                 self._add(key_node, path, "has a key that is not a word.", "Quote a text that starts with { or [.")
                 continue
-            key = str(key_node.value)
+            key = self._text(key_node, path)
             if key == "<<" and key_node.tag == _WORD:
                 merged.append(value_node)
                 continue
@@ -174,7 +182,7 @@ class _Builder:
                 self._add(node, path, "can only merge (<<) a mapping.")
                 return
             for key_node, value_node in source.value:
-                key = str(key_node.value)
+                key = self._text(key_node, path)
                 if key not in result:
                     result[key] = self.build(value_node, (*path, key), key_node)
 

@@ -281,3 +281,28 @@ def test_problems_come_in_the_order_of_the_keys():
 def test_hostile_text_is_text(value):
     spec = jobspec.parse({**SMALL, "name": value, "kwargs": {value: value}, "tags": {"a": value}, "env": {"A": value}})
     assert spec.name == spec.kwargs[value] == spec.tags["a"] == spec.env["A"] == value
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "key"),
+    [
+        ({"a": "\ud800"}, "kwargs.a"),
+        ({"a": [1, float("nan")]}, "kwargs.a[1]"),
+        ({"a": float("inf")}, "kwargs.a"),
+        ({"a": 2**63}, "kwargs.a"),
+        ({"a": b"x"}, "kwargs.a"),
+        ({1: "x"}, "kwargs"),
+        ({"\x00": "x"}, "kwargs"),
+        ({"\ud800": "x"}, "kwargs"),
+    ],
+)
+def test_what_a_store_could_not_hold_is_refused(kwargs, key):
+    assert keys(kwargs=kwargs) == [key]
+
+
+def test_what_is_nested_too_deeply_is_refused():
+    value = {}
+    for _ in range(100):
+        value = {"a": value}
+    assert keys(kwargs=value) == ["kwargs.a.a"]
+    assert keys(kwargs={"a": -(2**63) + 1, "b": 0.5, "c": None, "d": True, "e": [{"f": "é"}]}) == []

@@ -200,6 +200,7 @@ def test_a_problem_of_an_override_names_the_option(write):
         ("execution.a=x", "no entry a"),
         ("job.a=x", "nothing in which 'a'"),
         ("execution=[a", "is not YAML"),
+        ("job=a\udcff", "not UTF-8"),
     ],
 )
 def test_a_wrong_override(write, override, word):
@@ -318,4 +319,5 @@ def test_what_kind_of_file_it_is(write):
     assert files.sniff(write(MODULES)) == "modules"
     assert files.sniff(write(CLUSTERS)) == "clusters"
     assert files.sniff(write("hostname: x\n")) == "clusters"
+    assert files.sniff(write("stagging: []\n")) == "modules"
     assert files.sniff(write("")) == "input"

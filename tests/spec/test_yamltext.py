@@ -62,6 +62,12 @@ def test_anchors_and_merges():
     assert data("'<<': 1") == {"<<": 1}
 
 
+def test_characters_beyond_the_first_plane():
+    assert data('{"a\\ud83d\\ude00": "\\ud83d\\ude00", b: "\\U0001F600"}') == {"a😀": "😀", "b": "😀"}
+    assert "no Unicode text" in problem('a: "\\ud83d"').text()
+    assert "no Unicode text" in problem('"\\ud83d": 1').text()
+
+
 def test_an_empty_file_is_nothing():
     assert data("") is None
     assert data("# only a comment\n") is None
