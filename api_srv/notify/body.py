@@ -46,7 +46,7 @@ class Content:
     commands: tuple[tuple[str, str], ...] = ()
     link: str = ""
     footer: str = field(
-        default="Sent by jobferry. The key `notify` of the input file chooses which changes are mailed."
+        default="Sent by jobferry. The key “notify” of the input file chooses which changes are mailed."
     )
 
 

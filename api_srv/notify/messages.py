@@ -344,8 +344,12 @@ def _output(data: Mapping[str, Any], secrets: Mapping[str, Any]) -> tuple[str, t
         ("stderr", "Last lines of stderr"),
         ("output", "Last lines of its output"),
         ("stdout", "Last lines of stdout"),
+        ("text", "What it said"),
     ):
         value = data.get(key)
+        if key == "text" and isinstance(value, str):
+            # Its first line is the event's message.
+            value = value.partition("\n")[2]
         value = "\n".join(map(str, value)) if isinstance(value, list) else value
         if isinstance(value, str) and value.strip():
             lines = redact(clean(value).rstrip(), secrets)[-TAIL_CHARACTERS:].split("\n")[-TAIL_LINES:]

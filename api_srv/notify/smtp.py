@@ -10,7 +10,7 @@ import logging
 import smtplib
 import ssl
 from dataclasses import dataclass, field
-from email.headerregistry import Address
+from email.headerregistry import Address, HeaderRegistry, MessageIDHeader
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import formatdate, parseaddr
@@ -20,6 +20,11 @@ from api_srv.notify.messages import Mail, clean, one_line
 from project.core.errors import UserError
 
 log = logging.getLogger(__name__)
+# As the default, but that the library would write a long message id in these headers as encoded words: nobody threads by that.
+_HEADERS = HeaderRegistry()
+_HEADERS.map_to_type("in-reply-to", MessageIDHeader)
+_HEADERS.map_to_type("references", MessageIDHeader)
+_POLICY = SMTP.clone(header_factory=_HEADERS)
 _FORM = "It is smtp://[user:password@]host:port[?starttls=1] or smtps://[user:password@]host[:port]."
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
@@ -92,7 +97,7 @@ def compose(mail: Mail, sender: str) -> EmailMessage:
     origin = sender_address(sender)
     # Local part and domain apart: a local part beyond ASCII is for the server to take or to refuse (RFC 6531).
     local, _, domain = _address(mail.to).rpartition("@")
-    message = EmailMessage(policy=SMTP)
+    message = EmailMessage(policy=_POLICY)
     message["From"] = origin if origin.display_name else Address("jobferry", origin.username, origin.domain)
     message["To"] = Address("", local, domain)
     message["Subject"] = one_line(mail.subject, 200)
