@@ -24,10 +24,12 @@ def plan(context: Context, request: Request) -> Json:
     data = request.data()
     spec = jobspec.parse(data)
     clusters = inventory.clusters(context.api)
-    wanted = inventory.find(spec.destination_cluster, clusters)
+    with request.loaded.blame("destination_cluster", "There is no cluster"):
+        wanted = inventory.find(spec.destination_cluster, clusters)
     modules = request.modules
     stages = {stage: modules.stage(stage) for stage in bundle.STAGES_THERE} if modules else {}
-    files = bundle.collect(spec.job, request.loaded.folder, stages)
+    with request.loaded.blame("job"):
+        files = bundle.collect(spec.job, request.loaded.folder, stages)
     policy = request.policy(context.asks.interactive)
     probes = probing.probe(placement.candidates(wanted, clusters, policy))
     found = placement.choose(wanted, clusters, probes, policy)

@@ -101,7 +101,8 @@ class Submission:
         """The inventory, and the cluster that the input names. Raises UserError, ApiError."""
         jobspec.parse(self.data)
         clusters = inventory.clusters(self.context.api)
-        wanted = inventory.find(self.data["destination_cluster"], clusters)
+        with self.request.loaded.blame("destination_cluster", "There is no cluster"):
+            wanted = inventory.find(self.data["destination_cluster"], clusters)
         self.data["destination_cluster"] = wanted["name"]
         return clusters, wanted
 
@@ -113,7 +114,8 @@ class Submission:
     def collect(self) -> bundle.Bundle:
         """What will be sent. Raises UserError."""
         there = {stage: self.modules.stage(stage) for stage in bundle.STAGES_THERE}
-        return bundle.collect(self.data["job"], self.folder, there)
+        with self.request.loaded.blame("job"):
+            return bundle.collect(self.data["job"], self.folder, there)
 
     # The record.
 
