@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,21 @@ class Loaded:
     def error(self, key: str, message: str, hint: str = "") -> InputError:
         """An InputError about `key` with its place in the file, to raise."""
         return InputError([self.problem(key, message, hint)])
+
+    @contextmanager
+    def blame(self, key: str, start: str = "") -> Iterator[None]:
+        """A UserError inside whose message starts with `start` (default: the key and a colon) gets the place of `key`."""
+        start = start or f"{key}: "
+        try:
+            yield
+        except InputError:
+            raise
+        except UserError as error:
+            if not error.message.startswith(start):
+                raise
+            placed = self.error(key, error.message.removeprefix(f"{key}: "), error.hint)
+            placed.condition = error.condition
+            raise placed from error
 
     def placed(self, problems: Iterable[Problem]) -> list[Problem]:
         """Problems with their places in the file, in its order."""

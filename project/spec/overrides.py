@@ -37,7 +37,7 @@ def apply(data: Any, marks: dict[str, Mark], override: str) -> Any:
         del marks[name]
     for name, mark in found.items():
         joined = whole + ("." if name and not name.startswith("[") else "") + name
-        marks[joined] = Mark(source, 0, 0, 0, 0, mark.text)
+        marks[joined] = Mark("--set", 0, 0, 0, 0, mark.text)
     return data
 
 

@@ -184,8 +184,8 @@ def test_a_problem_of_an_override_names_the_option(write):
     with pytest.raises(InputError) as caught:
         spec.load_input(write(INPUT), ["resources.duratio=2h", "env={A: [1]}", "passphrase=[geheim]"])
     text = str(caught.value)
-    assert "--set resources.duratio: resources.duratio: is not a key of resources. Did you mean 'duration'?" in text
-    assert "--set env: env.A: must be text" in text
+    assert "--set: resources.duratio: is not a key of resources. Did you mean 'duration'?" in text
+    assert "--set: env.A: must be text" in text
     assert "geheim" not in text
     assert "geheim" not in repr(caught.value.problems)
 
@@ -213,6 +213,21 @@ def test_errors_of_others_get_a_place(write):
     error = loaded.error("job", "there is no file 'job.sh'.", "Look again.")
     assert str(error) == f"{loaded.file}:3:6: job: there is no file 'job.sh'. Look again."
     assert loaded.error("output", "x").problems[0].line == 1
+
+
+def test_errors_found_elsewhere_get_a_place(write):
+    loaded = spec.load_input(write(INPUT))
+    with pytest.raises(InputError) as caught, loaded.blame("job"):
+        raise UserError("job: job.sh cannot be read.", "Look again.", condition="input_staging_failed")
+    assert str(caught.value) == f"{loaded.file}:3:6: job: job.sh cannot be read. Look again."
+    assert caught.value.condition == "input_staging_failed"
+    with pytest.raises(UserError, match=r"\Amodule: x\Z"), loaded.blame("job"):
+        raise UserError("module: x")
+    with (
+        pytest.raises(InputError, match=":2:22: destination_cluster: There is no"),
+        loaded.blame("destination_cluster", "There"),
+    ):
+        raise UserError("There is no cluster.")
 
 
 def test_a_value_as_it_was_written(write):
