@@ -259,9 +259,10 @@ class Worker:
 
     def _settle(self, taken: Sequence[Row], fields: Mapping[str, Any]) -> list[str]:
         ids = [str(row["id"]) for row in taken]
-        settled = self._store.outbox_settle(ids, self.holder, fields) if ids else 0
+        # First taken off the list of what is renewed: a row that is put off must not be leased again.
         with self._held_lock:
             self._held = [one for one in self._held if one not in set(ids)]
+        settled = self._store.outbox_settle(ids, self.holder, fields) if ids else 0
         if settled < len(ids):
             log.warning(
                 "The lease of %d mails ran out while they were sent; they may arrive twice.", len(ids) - settled
@@ -300,11 +301,10 @@ class Worker:
         """Keep the leases of what is being sent, however slow the mail server is."""
         while not self._ended.wait(self._limits.lease / 3):
             with self._held_lock:
-                held = list(self._held)
-            if held:
                 now = self._clock()
                 try:
-                    self._store.outbox_lease(held, self.holder, now, now + self._limits.lease)
+                    if self._held:
+                        self._store.outbox_lease(self._held, self.holder, now, now + self._limits.lease)
                 except Exception:
                     log.exception("The leases of the outbox could not be renewed.")
 

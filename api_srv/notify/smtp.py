@@ -22,8 +22,8 @@ from project.core.errors import UserError
 log = logging.getLogger(__name__)
 # As the default, but that the library would write a long message id in these headers as encoded words: nobody threads by that.
 _HEADERS = HeaderRegistry()
-_HEADERS.map_to_type("in-reply-to", MessageIDHeader)
-_HEADERS.map_to_type("references", MessageIDHeader)
+_HEADERS.map_to_type("in-reply-to", MessageIDHeader)  # type: ignore[arg-type]  # the registry adds BaseHeader
+_HEADERS.map_to_type("references", MessageIDHeader)  # type: ignore[arg-type]  # the registry adds BaseHeader
 _POLICY = SMTP.clone(header_factory=_HEADERS)
 _FORM = "It is smtp://[user:password@]host:port[?starttls=1] or smtps://[user:password@]host[:port]."
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,7 +14,10 @@ from api_srv.notify import outbox
 from api_srv.notify.messages import Mail
 from api_srv.notify.outbox import Limits, Worker
 from api_srv.notify.smtp import LaterError, RefusedMailError
+from api_srv.store.base import JobStore
+from helpers import stores
 from helpers.memory_outbox import MemoryOutbox
+from project.core import history
 
 START = 1_800_000_000.0
 DAY = 86_400.0
@@ -79,9 +83,35 @@ def row(
     }
 
 
-@pytest.fixture
-def parts() -> tuple[MemoryOutbox, Post, Clock, list[Any]]:
-    return MemoryOutbox(), Post(), Clock(), []
+class InStore:
+    """A real store, used as `MemoryOutbox` is: every `add` writes the row with a job of its own."""
+
+    def __init__(self, store: JobStore) -> None:
+        self._store = store
+        self._jobs = 0
+
+    def add(self, *rows: dict[str, Any]) -> None:
+        self._jobs += 1
+        self._store.create(history.new_document(f"{self._jobs:032x}", {"job": "x"}), "", (), rows)
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        return self._store.outbox_rows(limit=100_000)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+
+@pytest.fixture(params=["memory", "sqlite", "mongomock"])
+def parts(request, tmp_path) -> Iterator[tuple[Any, Post, Clock, list[Any]]]:
+    rest: tuple[Post, Clock, list[Any]] = (Post(), Clock(), [])
+    if request.param == "memory":
+        yield MemoryOutbox(), *rest
+        return
+    with stores.opener(request.param, tmp_path, str) as opener:
+        store = opener()
+        yield InStore(store), *rest
+        store.close()
 
 
 def worker(parts: Any, **limits: Any) -> Worker:
@@ -169,8 +199,7 @@ def test_a_mail_that_waited_long_unseen_still_gets_its_tries(parts):
 
 def test_a_server_that_is_away_is_asked_once_for_all(parts):
     store, post, clock, _ = parts
-    for number in range(50):
-        store.add(row(number, f"j{number}"))
+    store.add(*[row(number, f"j{number}") for number in range(50)])
     post.always = LaterError("connection refused", everyone=True)
     one = worker(parts)
     drain(one)
@@ -184,8 +213,7 @@ def test_a_server_that_is_away_is_asked_once_for_all(parts):
 
 def test_a_flood_of_errors_is_one_digest_and_the_end_comes_after_it(parts):
     store, post, clock, _ = parts
-    for number in range(1000):
-        store.add(row(number, topic="error"))
+    store.add(*[row(number, topic="error") for number in range(1000)])
     one = worker(parts)
     drain(one)
     assert post.mails == []
@@ -194,8 +222,7 @@ def test_a_flood_of_errors_is_one_digest_and_the_end_comes_after_it(parts):
     drain(one)
     assert [mail.subject for mail in post.mails] == ["[jobferry] j1: 1,000 errors", "[jobferry] j1: 1000"]
     assert {one["state"] for one in store.rows} == {"sent"}
-    for number in range(1001, 1010):
-        store.add(row(number, topic="error", created=clock.now))
+    store.add(*[row(number, topic="error", created=clock.now) for number in range(1001, 1010)])
     clock.now += 60
     drain(one)
     assert len(post.mails) == 2
@@ -223,8 +250,7 @@ def test_a_few_errors_go_one_by_one(parts):
 
 def test_very_much_for_one_recipient_is_one_digest_and_others_are_untouched(parts):
     store, post, _, _ = parts
-    for number in range(300):
-        store.add(row(number, f"j{number}"))
+    store.add(*[row(number, f"j{number}") for number in range(300)])
     store.add(row(1, "other", to="bob@x.org"))
     drain(worker(parts, round=1000))
     assert sorted(mail.subject for mail in post.mails) == ["[jobferry] 300 jobs: 300 messages", "[jobferry] other: 1"]

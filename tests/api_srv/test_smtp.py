@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from api_srv.notify.messages import Mail
-from api_srv.notify.smtp import LaterError, Mailer, RefusedMailError, parse_url
+from api_srv.notify.smtp import LaterError, Mailer, RefusedMailError, compose, parse_url
 from helpers.mail_server import MailServer, certificate
 from project.core.errors import UserError
 
@@ -40,6 +40,12 @@ def test_a_mail_arrives_as_text_and_html_over_one_kept_connection():
         assert first["From"] == f"jobferry <{FROM}>" and first["Auto-Submitted"] == "auto-generated"
         assert first.get_body(("plain",)).get_content().splitlines() == ["né", ".", "end"]
         assert first.get_body(("html",)).get_content().strip() == "<p>né</p>"
+
+
+def test_a_long_message_id_travels_whole():
+    long_id = "<1a2b3c4d-0000-4000-8000-000000000001." + "a" * 64 + "@jobferry.some-very-long-host-name.example.org>"
+    source = compose(mail(message_id=long_id, references=long_id), FROM).as_bytes()
+    assert source.count(long_id.encode()) == 3 and b"=?" not in source.split(b"\r\n\r\n")[0]
 
 
 def test_a_refused_address_is_final_and_a_postponed_one_is_not():

@@ -10,10 +10,12 @@ class MemoryOutbox:
         self.rows: list[Row] = []
         self._lock = threading.Lock()
 
-    def add(self, row: Row) -> None:
+    def add(self, *rows: Row) -> None:
         with self._lock:
-            if all(one["id"] != row["id"] for one in self.rows):
-                self.rows.append({**row, "order": len(self.rows) + 1})
+            known = {row["id"] for row in self.rows}
+            for row in rows:
+                if row["id"] not in known:
+                    self.rows.append({**row, "order": len(self.rows) + 1})
 
     def outbox_heads(self, now: float, limit: int) -> list[Row]:
         with self._lock:
@@ -32,17 +34,18 @@ class MemoryOutbox:
 
     def outbox_lease(self, ids: list[str], holder: str, now: float, until: float) -> list[str]:
         with self._lock:
-            ours = []
+            ours, wanted = [], set(ids)
             for row in self.rows:
                 free = row["lease_until"] <= now or row["lease_by"] == holder
-                if row["id"] in ids and row["state"] == "waiting" and free:
+                if row["id"] in wanted and row["state"] == "waiting" and free:
                     row.update(lease_by=holder, lease_until=until)
                     ours.append(row["id"])
             return ours
 
     def outbox_settle(self, ids: list[str], holder: str, fields: Row) -> int:
         with self._lock:
-            mine = [row for row in self.rows if row["id"] in ids and row["lease_by"] == holder]
+            wanted = set(ids)
+            mine = [row for row in self.rows if row["id"] in wanted and row["lease_by"] == holder]
             for row in mine:
                 row.update({**fields, "lease_by": "", "lease_until": 0.0})
             return len(mine)
