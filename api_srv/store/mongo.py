@@ -34,7 +34,8 @@ from api_srv.store.base import (
 from api_srv.store.mongo_base import Client, Connection, connect, insert_new, pack, prepare, translated, unpack
 from api_srv.store.mongo_outbox import MongoOutbox, stored_row
 
-CHANGE_SECONDS = 30.0
+CHANGE_SECONDS = 60.0
+LONGEST_PAUSE = 0.25
 _CHUNK = 500
 _Stored = dict[str, Any]
 
@@ -91,6 +92,7 @@ class MongoStore(MongoOutbox):
 
     def change(self, uuid: str, ids: Sequence[str], decide: Decide) -> JobRecord | None:
         deadline = time.monotonic() + CHANGE_SECONDS
+        pause = 0.005
         with translated():
             while time.monotonic() < deadline:
                 stored = self._jobs.find_one({"_id": uuid})
@@ -104,8 +106,9 @@ class MongoStore(MongoOutbox):
                 after = self._exchange(stored, record, wanted)
                 if after is not None:
                     return after
-                # Somebody else was first; without a pause two could keep each other from it.
-                time.sleep(random.uniform(0.001, 0.02))
+                # Somebody else was first. The more contend, the longer the pauses, so that each comes to its turn.
+                time.sleep(random.uniform(0.0, pause))
+                pause = min(2 * pause, LONGEST_PAUSE)
         raise StoreError(f"The job {uuid} is changed by too many at once.")
 
     def events(self, uuid: str, after: int = 0, limit: int = 0) -> list[Event]:

@@ -58,14 +58,11 @@ def _unpacked(key: str) -> str:
 
 def connect(url: str) -> Client:
     """A client of the server at `url`. Raises StoreError for an address that is none (without showing it)."""
+    waiting = (
+        {} if "serverselectiontimeoutms" in url.lower() else {"serverSelectionTimeoutMS": SELECTION_SECONDS * 1000}
+    )
     try:
-        return pymongo.MongoClient(
-            url,
-            w="majority",
-            journal=True,
-            serverSelectionTimeoutMS=SELECTION_SECONDS * 1000,
-            appname="jobferry",
-        )
+        return pymongo.MongoClient(url, w="majority", journal=True, appname="jobferry", **waiting)
     except (errors.PyMongoError, ValueError) as error:
         # The error's text may hold the password.
         raise StoreError(f"JOBFERRY_MONGO_URL is not usable ({type(error).__name__}).") from None
