@@ -297,6 +297,34 @@ def test_a_slow_server_does_not_lose_the_lease():
     assert store.rows[0]["state"] == "sent"
 
 
+def test_several_servers_on_one_store_send_each_mail_once_and_in_order(tmp_path):
+    with stores.opener("sqlite", tmp_path, str) as opener:
+        opened = [opener() for _ in range(3)]
+        rows = [row(number, f"j{number % 12}", created=time.time()) for number in range(72)]
+        InStore(opened[0]).add(*rows)
+        sent: list[Mail] = []
+
+        class Shared(Post):
+            def send(self, mail: Mail) -> None:
+                sent.append(mail)
+
+        workers = [Worker(store, Shared(), limits=Limits(poll=0.05)) for store in opened]
+        for one in workers:
+            one.start()
+        deadline = time.monotonic() + 60
+        while opened[0].outbox_counts() != {"sent": 72} and time.monotonic() < deadline:
+            time.sleep(0.05)
+        for one in workers:
+            one.stop(30)
+        for store in opened:
+            store.close()
+    ids = [mail.message_id for mail in sent]
+    assert sorted(ids) == sorted(one["message_id"] for one in rows)
+    for number in range(12):
+        mine = [int(one.split(".")[1].split("@")[0]) for one in ids if one.startswith(f"<j{number}.")]
+        assert mine == sorted(mine)
+
+
 def test_stopping_gives_leases_back_and_an_error_of_the_store_is_survived(caplog):
     store, post = MemoryOutbox(), Post()
     failing = [True]
