@@ -58,9 +58,9 @@ def _unpacked(key: str) -> str:
 
 def connect(url: str) -> Client:
     """A client of the server at `url`. Raises StoreError for an address that is none (without showing it)."""
-    waiting = (
-        {} if "serverselectiontimeoutms" in url.lower() else {"serverSelectionTimeoutMS": SELECTION_SECONDS * 1000}
-    )
+    waiting: dict[str, Any] = {}
+    if "serverselectiontimeoutms" not in url.lower():
+        waiting["serverSelectionTimeoutMS"] = SELECTION_SECONDS * 1000
     try:
         return pymongo.MongoClient(url, w="majority", journal=True, appname="jobferry", **waiting)
     except (errors.PyMongoError, ValueError) as error:
