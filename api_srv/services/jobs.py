@@ -189,9 +189,10 @@ def new_token(services: Services, record: JobRecord) -> Document:
 
 
 def delete(services: Services, record: JobRecord, parameters: Mapping[str, str]) -> Document:
-    """Forget an ended job. Raises RefusedError 409 for a live one, unless `force=1`."""
+    """Forget a job that has ended, or was asked to end. Raises RefusedError 409 for another, unless `force=1`."""
     document = record.document
-    if document["state"] not in states.FINAL and parameters.get("force") != "1":
+    ending = document["state"] in states.FINAL or document.get("cancel_requested")
+    if not ending and parameters.get("force") != "1":
         raise RefusedError(409, f"The job is {document['state']}. Cancel it first, or delete it with force=1.")
     if not services.store.delete(str(document["job_uuid"])):
         raise not_found(f"job {document['job_uuid']}")

@@ -270,6 +270,11 @@ def test_only_an_ended_job_is_deleted(api: ApiClient) -> None:
         api.job(uuid)
     with refused(404):
         api.delete(uuid)
+    other = made(api)
+    api.cancel(other)
+    api.delete(other)
+    with refused(404):
+        api.job(other)
 
 
 def test_clusters_come_and_go(api: ApiClient) -> None:
