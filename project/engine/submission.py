@@ -5,6 +5,7 @@ chosen; one connection is made; the job goes over it in one stream. Nothing is s
 Once the agent has taken the job it goes on by itself, and a lost connection is no failure any more.
 """
 
+import os
 import uuid as uuid_module
 from dataclasses import dataclass, field
 from typing import Any
@@ -136,7 +137,7 @@ class Submission:
             cluster=wanted["name"],
             username=login.username,
             private_key=login.private_key,
-            input=str(self.request.loaded.file or ""),
+            input=os.path.abspath(self.request.loaded.file) if self.request.loaded.file else "",
             modules_file=self.request.modules_file,
         )
 

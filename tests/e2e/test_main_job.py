@@ -75,7 +75,9 @@ def test_one_yaml_becomes_a_finished_job_with_mail_and_output(
     assert uuid[:8] in last
     assert {part.get_content_type() for part in mails[-1].walk()} >= {"text/plain", "text/html"}
     assert len({str(message["Message-ID"]) for message in mails}) == 3
-    assert mails[-1]["References"], "the mails of a job are one thread"
+    threads = {str(message["References"]) for message in mails[1:]}
+    assert threads == {str(mails[0]["References"] or mails[0]["Message-ID"])}, "the mails of a job are one thread"
+    assert b"=?" not in re.findall(rb"^References:.*\n(?:[ \t].*\n)*", mails[-1].as_bytes(), re.MULTILINE)[0]
     assert str(testbed.key()) not in "".join(map(whole, mails))
 
 
@@ -181,6 +183,6 @@ def test_a_job_from_git(cli: Cli, testbed: Bed, tmp_path: Path, reference: str) 
     uuid = cli.run("submit", "-q", path).last
     document = cli.until(uuid)
     assert document["state"] == "FINISHED", document
-    assert document["working_directory"].endswith("/repo"), "the clone's folder is the working directory"
+    assert (testbed.alpha.here(document["working_directory"]) / ".git").is_dir(), "the clone is the working directory"
     cli.run("retrieve", uuid, "-o", tmp_path / "out")
     assert (tmp_path / "out" / "result.txt").read_text() == (reference.strip("#") or "first") + "\n"

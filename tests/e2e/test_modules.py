@@ -148,8 +148,10 @@ def test_the_sample_of_masi_tfe_works_as_it_is(cli: Cli, testbed: Bed, tmp_path:
         document = cli.until(uuid, seconds=90)
         assert (document["state"], document["condition"]) == ("FINISHED", "ok")
         assert document["job_status"]["State"] == ["COMPLETED"] * 15
-        shown = testbed.alpha.slurm(f"sacct -X -n -P -D -S now-1hour -j {document['native_id']} -o TimelimitRaw,NNodes")
-        assert set(shown.split()) <= {"1590|4"}, shown
+        rows = testbed.alpha.slurm(f"scontrol -o show job {document['native_id']}").splitlines()
+        assert len(rows) == 15
+        for wanted in ("TimeLimit=1-02:30:00", "NumNodes=4", "NumCPUs=10", "CPUs/Task=2", "MinMemoryCPU=2625M"):
+            assert all(f" {wanted} " in row for row in rows), f"{wanted}: {rows[0]}"
         result = tmp_path / "result"
         result.mkdir()
         cli.run("-r", uuid, cwd=result)

@@ -158,7 +158,7 @@ class Bed:
         found = []
         for path in sorted((self.folder / "mail").glob("*.eml")):
             raw = path.read_bytes()
-            message = email.message_from_bytes(raw, policy=email.policy.default)
+            message = email.message_from_bytes(raw, policy=email.policy.default.clone(refold_source="none"))
             if to in str(message["X-Rcpt"]) and text in whole(message):
                 found.append(message)
         return found
