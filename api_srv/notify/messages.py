@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from api_srv.notify import body
+from api_srv.notify.plain import clean, one_line, redact
 from api_srv.notify.port import WAITING, Row
 from project.core import states
 from project.core.history import Document, Event, now
@@ -18,13 +19,20 @@ from project.core.history import Document, Event, now
 # A change to one of these is mailed unless `notify` chooses otherwise.
 WORTH = (states.QUEUED, states.RUNNING, states.FINISHED, states.FAILED, states.CANCELLED, states.BLOCKED)
 DOMAIN = "jobferry.invalid"
-SECRET_KEYS = ("passphrase", "private_key", "cb_secret", "password", "token")
 TAIL_LINES = 30
 TAIL_CHARACTERS = 6_000
 MESSAGE_CHARACTERS = 6_000
 SUBJECT_CHARACTERS = 150
 NAME_CHARACTERS = 80
+_TOKEN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 DIGEST_LINES = 40
+PLAN = (
+    ("waits_for", "Waits for"),
+    ("cause", "Cause"),
+    ("next", "Next try"),
+    ("tries", "Tries so far"),
+    ("until", "Given up after"),
+)
 REASONS = {
     "exit_code": "a command ended unsuccessfully",
     "timeout": "it ran longer than its duration allows",
@@ -46,23 +54,6 @@ REASONS = {
     "lost": "the workload manager no longer knows it",
     "internal_error": "by an error of jobferry itself",
 }
-
-# Beside line breaks: what a terminal or a mail client could obey (escapes, direction marks), and lone surrogates.
-_CONTROL = re.compile(
-    r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
-)
-_BREAKS = re.compile(r"\r\n|[\r\x0b\x0c\x85\u2028\u2029]")
-_TOKEN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
-_HIDDEN = "[hidden]"
-_CREDENTIALS = (
-    (re.compile(r"([a-z][a-z0-9+.-]*://[^\s/:@]*):[^\s/@]+@", re.IGNORECASE), rf"\1:{_HIDDEN}@"),
-    (re.compile(r"\b(Bearer|Basic)\s+[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE), rf"\1 {_HIDDEN}"),
-    (
-        re.compile(r"\b(passphrase|password|passwd|secret|token|api[_-]?key)(['\"]?\s*[=:]\s*)\S+", re.IGNORECASE),
-        rf"\1\2{_HIDDEN}",
-    ),
-    (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL), _HIDDEN),
-)
 
 
 @dataclass(frozen=True)
@@ -179,28 +170,6 @@ def message_id(job_uuid: str, event_id: str, domain: str = DOMAIN) -> str:
     return f"<{'.'.join(parts)}@{safe}>"
 
 
-def clean(value: str) -> str:
-    """The text with `\\n` as its only line break and without control characters."""
-    return _CONTROL.sub("", _BREAKS.sub("\n", value))
-
-
-def one_line(value: str, most: int) -> str:
-    """The text on one line of at most `most` characters."""
-    line = " ".join(clean(value).split())
-    return line if len(line) <= most else line[: most - 1].rstrip() + "…"
-
-
-def redact(value: str, user_input: Mapping[str, Any]) -> str:
-    """The text without what looks like a secret, or is one of the input's."""
-    for key in SECRET_KEYS:
-        secret = user_input.get(key)
-        if isinstance(secret, str) and len(secret) >= 4:
-            value = value.replace(secret, _HIDDEN)
-    for pattern, replacement in _CREDENTIALS:
-        value = pattern.sub(replacement, value)
-    return value
-
-
 def chosen(user_input: Mapping[str, Any]) -> tuple[frozenset[str], bool]:
     """The states whose changes are mailed, and whether errors are.
 
@@ -220,6 +189,16 @@ def chosen(user_input: Mapping[str, Any]) -> tuple[frozenset[str], bool]:
     if words & {"END", "FINAL"}:
         wanted |= states.FINAL
     return frozenset(wanted), True
+
+
+def plan_facts(plan: Any) -> list[tuple[str, str]]:
+    """What a BLOCKED job waits for, as label and value."""
+    if not isinstance(plan, dict):
+        return []
+    known = [(key, name) for key, name in PLAN if key in plan]
+    other = [(key, str(key).replace("_", " ").capitalize()) for key in plan if key not in dict(PLAN)]
+    found = [(name, plan[key]) for key, name in known + other]
+    return [(name, one_line(_moment(value), 300)) for name, value in found if isinstance(value, (str, int, float))]
 
 
 def _input(document: Document) -> Mapping[str, Any]:
@@ -248,8 +227,15 @@ def _word(before: Document, after: Document, event: Event) -> str:
 def _content(event: Event, document: Document, word: str, link: str) -> body.Content:
     secrets = _input(document)
     data = event.get("data") or {}
-    message = redact(clean(str(event.get("message") or "")), secrets).strip()[:MESSAGE_CHARACTERS]
+    # A failure that has more to say than its one line carries the whole text and a hint in its data.
+    said = str(data.get("text") or "") if isinstance(data.get("text"), str) else ""
+    message = redact(clean(said or str(event.get("message") or "")), secrets).strip()
     title, listing = _output(data, secrets)
+    if not listing and message.count("\n") > 2:
+        message, _, rest = message.partition("\n")
+        title, listing = "What was said", tuple(rest.strip("\n")[-TAIL_CHARACTERS:].split("\n")[-TAIL_LINES:])
+    hint = one_line(redact(str(data.get("hint") or ""), secrets), 400) if isinstance(data.get("hint"), str) else ""
+    message = "\n".join(filter(None, (message[:MESSAGE_CHARACTERS], hint)))
     return body.Content(
         title=label(document),
         word=word,
@@ -300,9 +286,7 @@ def _facts(document: Document, event: Event) -> list[tuple[str, str]]:
         ("Array", f"{elements} elements{_tally(native.get('State'))}" if elements else ""),
         ("Run", str(document["run"]) if isinstance(document.get("run"), int) and document["run"] > 1 else ""),
     ]
-    if isinstance(plan, dict):
-        facts.extend((str(key).replace("_", " ").capitalize(), _plain(value)) for key, value in plan.items())
-    return facts
+    return [*facts, *plan_facts(plan)]
 
 
 _WHEN = {
@@ -326,10 +310,6 @@ def _first(values: Any) -> str:
         distinct = list(dict.fromkeys(str(value) for value in values if value))
         return ", ".join(distinct[:3]) + (", …" if len(distinct) > 3 else "")
     return str(values or "")
-
-
-def _plain(value: Any) -> str:
-    return value if isinstance(value, str) else str(value) if isinstance(value, (int, float)) else ""
 
 
 def _moment(stamp: Any) -> str:

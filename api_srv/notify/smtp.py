@@ -16,7 +16,8 @@ from email.policy import SMTP
 from email.utils import formatdate, parseaddr
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from api_srv.notify.messages import Mail, clean, one_line
+from api_srv.notify.messages import Mail
+from api_srv.notify.plain import clean, one_line
 from project.core.errors import UserError
 
 log = logging.getLogger(__name__)

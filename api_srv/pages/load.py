@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from api_srv.notify.messages import clean
+from api_srv.notify.plain import clean
 from api_srv.pages import times
 
 Json = dict[str, Any]

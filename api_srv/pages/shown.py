@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from api_srv.notify.messages import REASONS, clean, label
+from api_srv.notify.messages import REASONS, label, plan_facts
+from api_srv.notify.plain import clean
 from api_srv.pages import timeline, times
 from api_srv.pages.tones import native_tone, tone
 from project.core import states
@@ -173,9 +174,7 @@ def _facts(document: Json, events: Sequence[Json]) -> list[tuple[str, str]]:
         ("Owner", str(document.get("owner") or "")),
         ("Folder", str(document.get("job_directory") or "")),
     ]
-    if isinstance(plan, dict):
-        facts += [(str(key).replace("_", " ").capitalize(), _plain(value)) for key, value in plan.items()]
-    return [(name, clean(value)) for name, value in facts]
+    return [(name, clean(value)) for name, value in (*facts, *plan_facts(plan))]
 
 
 def elements(document: Json) -> Json:

@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import Any
 
-from api_srv.notify.messages import clean
+from api_srv.notify.plain import clean
 from api_srv.pages import times
 from api_srv.pages.tones import tone
 
@@ -21,9 +21,21 @@ def module(event: Json) -> Json:
         "module": clean(str(data.get("module") or "")),
         "exit_status": data.get("exit_status"),
         "duration": times.duration(data.get("duration")),
-        "changed": ", ".join(map(str, changed)) if isinstance(changed, (list, dict)) else str(changed or ""),
+        "changed": _changes(changed),
         "stderr": _block(data.get("stderr")),
     }
+
+
+def _changes(changed: Any) -> list[str]:
+    """`key: old → new`, one an entry; the side that is missing is left out."""
+    if not isinstance(changed, dict):
+        return [clean(str(one)) for one in changed] if isinstance(changed, list) else []
+    lines = []
+    for key, change in changed.items():
+        sides = change if isinstance(change, dict) else {}
+        old, new = (f"{clean(str(sides[side]))[:80]}" if side in sides else "" for side in ("from", "to"))
+        lines.append(f"{key}: {old} → {new}" if old else f"{key} = {new}" if new else str(key))
+    return lines
 
 
 def line(event: Json) -> Json:
@@ -85,7 +97,7 @@ def _titled(event: Json, kind: str, state: str, data: Json) -> tuple[str, str]:
 
 
 def _blocks(data: Json) -> list[tuple[str, str]]:
-    titles = (("stderr", "stderr"), ("output", "output"), ("stdout", "stdout"))
+    titles = (("stderr", "stderr"), ("output", "output"), ("stdout", "stdout"), ("text", "in full"))
     return [(title, _block(data.get(key))) for key, title in titles if data.get(key)]
 
 

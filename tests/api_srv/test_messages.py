@@ -97,6 +97,30 @@ def test_an_end_says_exit_code_times_and_the_last_lines_only():
     assert "line 60" not in row["text"]
 
 
+def test_a_failure_tells_its_whole_text_and_hint():
+    data = {
+        "text": "compilation failed: gcc job.c\n" + "\n".join(f"said {n}" for n in range(9)),
+        "hint": "Look at job.c.",
+    }
+    (row,) = told("FAILED", condition="compilation_failed", message="compilation failed: gcc job.c", data=data)
+    assert "| said 8" in row["text"] and "Look at job.c." in row["text"] and "`compilation` failed" in row["text"]
+    assert row["summary"].startswith("compilation failed: gcc job.c")
+
+
+def test_a_blocked_job_says_what_it_waits_for():
+    plan = {
+        "cause": "ssh",
+        "next": "2026-11-21T11:00:00Z",
+        "tries": 2,
+        "until": "2026-11-22T11:00:00Z",
+        "waits_for": "ssh refused",
+    }
+    (row,) = told("BLOCKED", message="ssh refused", set={"plan": plan})
+    assert re.search(r"Next try +2026-11-21 11:00:00 UTC\n", row["text"]) and re.search(
+        r"Tries so far +2\n", row["text"]
+    )
+
+
 def test_an_array_is_tallied():
     document = job(state="RUNNING", user_input={"resources": {"nbr_jobs_in_array": 3}})
     document["job_status"] = {"State": ["COMPLETED", "FAILED", "COMPLETED"]}

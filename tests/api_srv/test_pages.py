@@ -149,6 +149,7 @@ def test_a_job_is_shown_with_all_that_happened(site):
         "no answer within 3 s",
         "estimate.py",
         "estimated 4 GiB",
+        "resources.duration: 1h → 2h",
     ):
         assert part in page
     for part in (

@@ -141,7 +141,7 @@ def _finished(services: Services) -> None:
             "module": "estimate.py",
             "exit_status": 0,
             "duration": 0.42,
-            "changed": ["resources"],
+            "changed": {"resources.duration": {"from": "1h", "to": "2h"}},
             "stderr": "estimated 4 GiB\n",
         },
     )
@@ -204,7 +204,14 @@ def _others(services: Services) -> None:
         state="BLOCKED",
         condition="unreachable",
         message="lemaitre3 refuses connections.",
-        set={"plan": {"waits_for": "lemaitre3 to answer", "next_try": "2026-11-21T11:00:00.000Z", "tries": 4}},
+        set={
+            "plan": {
+                "waits_for": "lemaitre3 to answer",
+                "next": "2026-11-21T11:00:00Z",
+                "until": "2026-11-24T11:00:00Z",
+                "tries": 4,
+            }
+        },
     )
     Story(services, submit(services, 0xF6, name="old run"), 2000).tell(
         "state", state="CANCELLED", condition="cancelled_by_user"
