@@ -39,8 +39,13 @@ def _root(words: List[str]) -> str:
 def _serve(words: List[str]) -> int:
     from project.agent.serve import serve
 
-    source, sink = sys.stdin.buffer, sys.stdout.buffer
-    return serve(_root(words), source, sink)
+    status = serve(_root(words), sys.stdin.buffer, sys.stdout.buffer)
+    try:
+        sys.stdout.flush()
+    except OSError:
+        # The client is gone; Python would complain about what it never read.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return status
 
 
 def _watch(words: List[str]) -> int:

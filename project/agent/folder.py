@@ -246,12 +246,10 @@ class Folder:
                 stream.truncate(keep)
 
     def _status_row(self, stamp: str, run: int, state: str, info: Any) -> None:
-        """One row of psik's history. The batch script writes rows too, when a run starts and ends: none is written twice."""
+        """One row of psik's history; the batch script writes those of a run's start and end itself, none is written twice."""
         word = states.PSIK_WORDS[state]
-        words = [
-            row.split(",")[2] for row in (files.read_text(self.paths.status_csv) or "").split() if row.count(",") == 3
-        ]
-        if (word in words) if word == "active" else (words[-1:] == [word]):
+        rows = (files.read_text(self.paths.status_csv) or "").split()
+        if word == "active" or (rows and rows[-1].split(",")[2:3] == [word]):
             return
         files.append_line(self.paths.status_csv, "{:.3f},{},{},{}".format(plans.seconds(stamp), run, word, info))
 

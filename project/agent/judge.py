@@ -76,6 +76,7 @@ class Judge:
         self._user = user
         self._scheduler: Scheduler = schedulers.get(manager)
         self.trouble = ""
+        self.deaf = False
 
     def look(self, jobs: Dict[str, Followed], records: Dict[str, Record]) -> List[str]:
         """One round over these jobs; the UUIDs of those that changed. Raises OSError when an event cannot be written."""
@@ -98,11 +99,13 @@ class Judge:
 
     def _queue(self) -> Optional[Sequence[Element]]:
         self.trouble = ""
+        self.deaf = False
         try:
             done = self._runner.run(self._scheduler.queue(self._user))
             return self._scheduler.parse_queue(done.text(), done.exit_status, done.errors())
         except ClusterError as error:
             self.trouble = error.message
+            self.deaf = True
             return None
 
     def _history(self, wanted: List[str], records: Dict[str, Record]) -> Optional[Sequence[Element]]:
@@ -161,6 +164,9 @@ def _state(change: Change, verdict: Verdict, job: Followed) -> None:
     if condition == "cancelled_by_scheduler" and verdict.state == states.CANCELLED and cancel_wished(job.folder):
         condition = "cancelled_by_user"
     moved: Dict[str, Any] = {"set": fields or None, "message": verdict.message}
+    if verdict.state in states.FINAL and verdict.run and document["state"] in (states.QUEUED, states.SUBMITTING):
+        # It ran and ended between two looks: the history says both.
+        change.move(states.RUNNING)
     if verdict.state in states.FINAL:
         moved.update(condition=condition, exit_code=verdict.exit_code)
     if verdict.state == states.FAILED:

@@ -28,11 +28,11 @@ def submit(session: "Session", request: Dict[str, Any]) -> Dict[str, Any]:
     elif request.get("upload"):
         for _ in session.pieces():
             pass
-    session.client.send({"type": "taken"})
-    # From here the job is ours: it goes on when the connection is cut.
+    # From here the job is ours: it goes on when the connection is cut. A handler and not SIG_IGN, which children inherit.
     session.client.carry_on()
     with contextlib.suppress(ValueError):
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        signal.signal(signal.SIGHUP, lambda *_: None)
+    session.client.send({"type": "taken"})
     before = folder.read()
     if not before.final and not os.path.exists(spawn.live_marker(session.root, folder.uuid)):
         spawn.mark_live(session.root, folder.uuid, folder.paths.workdir)
