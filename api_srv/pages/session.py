@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import secrets
 from typing import Any
+from urllib.parse import urlsplit
 
 from flask import Flask, Request, current_app, request, session
 from flask.sessions import SecureCookieSessionInterface
@@ -16,11 +17,13 @@ HOURS = 12
 
 
 class CookieInterface(SecureCookieSessionInterface):
-    """The cookie is for TLS only when the page came by TLS, also through a proxy that says so."""
+    """The cookie is for TLS only when the page came by TLS, also through a proxy: one that says so, or the public address."""
 
     def get_cookie_secure(self, app: Flask) -> bool:
-        del app
-        return bool(request.is_secure or request.headers.get("X-Forwarded-Proto", "").lower() == "https")
+        public = urlsplit(app.extensions["jobferry"][0].public_url)
+        through_proxy = public.scheme == "https" and public.netloc.lower() == request.host.lower()
+        said = request.headers.get("X-Forwarded-Proto", "").lower() == "https"
+        return bool(request.is_secure or said or through_proxy)
 
 
 def parts() -> tuple[Services, Authenticator]:

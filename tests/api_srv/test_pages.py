@@ -69,6 +69,13 @@ def test_the_cookie_is_for_tls_only_behind_tls(site):
     assert "Secure" in answer.headers["Set-Cookie"]
 
 
+def test_the_cookie_is_for_tls_only_at_a_public_address_with_tls(site, tmp_path):
+    services = site.extensions["jobferry"][0]._replace(public_url="https://jobs.example")
+    client = page_data.app_of(services, tmp_path).test_client()
+    assert "Secure" in client.get("/sign-in", base_url="http://jobs.example").headers["Set-Cookie"]
+    assert "Secure" not in client.get("/sign-in", base_url="http://127.0.0.1:7676").headers["Set-Cookie"]
+
+
 @pytest.mark.parametrize(
     "target", ["//evil.example", "https://evil.example", "/\\evil.example", "evil", "javascript:x", "/a\nb"]
 )
