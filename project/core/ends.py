@@ -208,6 +208,8 @@ def _status_row(index: Optional[int], element: Element, many: bool) -> Dict[str,
     for name in names:
         if name in element.fields and name not in row and (element.state == base.DONE or name not in _MOVING):
             row[name] = element.fields[name]
+    if element.reason and element.state in (base.WAITING, base.HELD):
+        row["Reason"] = element.reason
     if index is not None and element.native_id:
         row["JobID"] = "{}_{}".format(element.native_id, index)
     if element.state == base.DONE and "ExitCode" not in row and element.exit_code is not None:

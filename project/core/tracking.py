@@ -26,7 +26,7 @@ from project.core.schedulers.base import Element
 
 # Seconds. The accounting lags up to 5 s behind; after GRACE other evidence is taken.
 SHORT = 1.0
-GRACE = 15.0
+GRACE = 10.0
 SIGNALLED = 600.0
 LOST = 3600.0
 # A round counts for at most this much, so that a machine that slept does not pass for a long silence.

@@ -75,6 +75,7 @@ def test_what_lives(row, expected):
     verdict = judge([row])
     assert state(verdict) == (expected, None, None)
     assert verdict.job_status["State"] == [row.word]
+    assert verdict.job_status.get("Reason") == ([row.reason] if row.reason else None)
     if row.reason:
         assert row.reason in verdict.message
 
