@@ -1,16 +1,13 @@
 """`create_app(settings)`: the composition root of the server.
 
-For the web pages: `services_of(app)` and `authenticator_of(app)`. Signing in with a form is
-`authenticator_of(app).basic(name, password, address)`, which raises RefusedError (401, 429); the session then keeps the
-name, and `account_of(services, name)` answers the account of later requests, None when it is gone. Service functions take
-(services, account, …) and raise RefusedError. The API itself never looks at cookies.
+`app.extensions["jobferry"]` is (services, authenticator), for the API's routes and the web pages.
 """
 
 from typing import TYPE_CHECKING
 
 from api_srv import mailing
 from api_srv.services.accounts import Authenticator
-from api_srv.services.context import Account, Services
+from api_srv.services.context import Services
 from api_srv.settings import Settings
 
 if TYPE_CHECKING:
@@ -51,21 +48,3 @@ def create_app(settings: Settings, services: Services | None = None) -> "Flask":
     api.register(app)
     pages.register(app)
     return app
-
-
-def services_of(app: "Flask") -> Services:
-    """The services of an app made by `create_app`."""
-    services: Services = app.extensions["jobferry"][0]
-    return services
-
-
-def authenticator_of(app: "Flask") -> Authenticator:
-    """The authenticator of an app made by `create_app`."""
-    authenticator: Authenticator = app.extensions["jobferry"][1]
-    return authenticator
-
-
-def account_of(services: Services, name: str) -> Account | None:
-    """The account of this name as it is now; None when there is none (any more)."""
-    account = services.store.account(name)
-    return Account(str(account["name"]), bool(account["admin"])) if account else None

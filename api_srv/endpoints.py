@@ -192,7 +192,7 @@ def call(
 ) -> Answer:
     """Carry out one call. Raises RefusedError; a database that cannot be used is 503."""
     if account.job and endpoint.who == ACCOUNT:
-        handlers.refuse_job_token(account)
+        raise RefusedError(403, "A job's token may only report on its job.")
     for key in query:
         if key not in endpoint.query:
             raise RefusedError(422, f"{key}: {endpoint.method} {endpoint.path} has no such parameter.", key)

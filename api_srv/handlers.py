@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from api_srv.problems import RefusedError, not_found
+from api_srv.problems import not_found
 from api_srv.services import clusters, jobs, reports
 from api_srv.services.context import Account, Services
 from api_srv.store.base import Document
@@ -151,9 +151,3 @@ def get_schema(services: Services, account: Account, params: Params, query: Para
     if name not in schema.NAMES or not params["name"].endswith(".json"):
         raise not_found(f"schema {params['name'][:60]}")
     return Answer(schema.load(name))
-
-
-def refuse_job_token(account: Account) -> None:
-    """Raise RefusedError 403 for the token of a job."""
-    if account.job:
-        raise RefusedError(403, "A job's token may only report on its job.")

@@ -1,15 +1,14 @@
 """Who calls: accounts with argon2 passwords, account tokens, job tokens; and how often one may guess."""
 
-import base64
 import hashlib
 import hmac
 import re
 import secrets
 import threading
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from api_srv.problems import RefusedError
-from api_srv.services import checks
+from api_srv.services import checks, tokens
 from api_srv.services.context import Account, Services
 from api_srv.store.base import Document
 from project.core import history
@@ -23,7 +22,6 @@ WINDOW_SECONDS = 300.0
 MIN_PASSWORD = 8
 MAX_PASSWORD = 1024
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@+-]{0,63}\Z")
-_TOKEN_PARTS = 3
 
 
 class _Remembered(NamedTuple):
@@ -77,12 +75,8 @@ class Authenticator:
     def bearer(self, token: str, address: str = "") -> Account:
         """The account or job of this token. Raises RefusedError 401 or 429."""
         now = self._services.clock()
-        parts = token.split(".")
-        account = None
-        if len(parts) == _TOKEN_PARTS and parts[0] == "job":
-            account = self._job_account(parts[1], token)
-        elif len(parts) == _TOKEN_PARTS and parts[0] == "user":
-            account = self._user_account(parts[1], token)
+        kind, who = tokens.meant_for(token)
+        account = self._job_account(who, token) if kind == "job" else self._user_account(who, token)
         if account is None:
             self._check_rate("", address, now)
             self._failed("", address, now)
@@ -91,17 +85,13 @@ class Authenticator:
 
     def _job_account(self, uuid: str, token: str) -> Account | None:
         record = self._services.store.job(uuid) if checks.is_uuid(uuid) else None
-        if record is None or not _among(token, record.token_hashes):
+        if record is None or not tokens.among(token, record.token_hashes):
             return None
         return Account(str(record.document["owner"]), job=uuid)
 
-    def _user_account(self, encoded: str, token: str) -> Account | None:
-        try:
-            name = base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)).decode("utf-8")
-        except ValueError:
-            return None
+    def _user_account(self, name: str, token: str) -> Account | None:
         account = self._services.store.account(name) if _NAME.match(name) else None
-        if account is None or not _among(token, account.get("tokens") or ()):
+        if account is None or not tokens.among(token, account["tokens"]):
             return None
         return Account(account["name"], bool(account["admin"]))
 
@@ -126,21 +116,6 @@ class Authenticator:
                 times = self._failures.setdefault(key, [])
                 times.append(now)
                 del times[:-TRIES_PER_ADDRESS]
-
-
-def _among(token: str, hashes: Any) -> bool:
-    mine = token_hash(token)
-    return any(hmac.compare_digest(mine, str(one)) for one in hashes)
-
-
-def token_hash(token: str) -> str:
-    """How a token is kept. A token has 256 random bits: a plain hash is enough."""
-    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def new_job_token(uuid: str) -> str:
-    """A token that may report on this job."""
-    return f"job.{uuid}.{secrets.token_urlsafe(32)}"
 
 
 def hash_password(password: str) -> str:
@@ -197,9 +172,8 @@ def set_password(services: Services, name: str, password: str) -> None:
 def new_token(services: Services, name: str) -> str:
     """A token that may do what the account may (`JOBFERRY_API_TOKEN`). Raises RefusedError 404."""
     account = _existing(services, name)
-    encoded = base64.urlsafe_b64encode(name.encode("utf-8")).decode("ascii").rstrip("=")
-    token = f"user.{encoded}.{secrets.token_urlsafe(32)}"
-    account["tokens"] = [*account.get("tokens", ()), token_hash(token)]
+    token = tokens.for_account(name)
+    account["tokens"] = [*account["tokens"], tokens.hashed(token)]
     services.store.put_account(account, new=False)
     return token
 

@@ -6,7 +6,7 @@ from collections.abc import Set as AbstractSet
 from typing import Any
 
 from api_srv.problems import RefusedError, not_found, unacceptable
-from api_srv.services import accounts, checks, clusters, reports, selectors
+from api_srv.services import checks, clusters, reports, selectors, tokens
 from api_srv.services.context import Account, Services
 from api_srv.store.base import Change, Document, DuplicateError, Event, JobRecord, TooLargeError
 from project.core import history, states
@@ -31,13 +31,13 @@ def create(services: Services, account: Account, uuid: str, body: Document) -> D
     if body.get("state") not in (None, states.PENDING, states.AWAITING_PARENTS):
         raise unacceptable("state", "a new job is PENDING")
     document = _new(services, account, uuid, body)
-    token = accounts.new_job_token(uuid)
+    token = tokens.for_job(uuid)
     record = JobRecord(document, 0, 0, 0, ())
     first = reports.own_event(record, "state", state=document["state"])
     mails = services.notifier({**document, "state": None}, document, first)
     events = [{**first, "applied": True, "received": first["time"]}]
     try:
-        services.store.create(document, accounts.token_hash(token), events, mails)
+        services.store.create(document, tokens.hashed(token), events, mails)
     except DuplicateError:
         raise RefusedError(409, f"There is a job {uuid} already.", "job_uuid") from None
     except TooLargeError as error:
@@ -182,8 +182,8 @@ def cancel(services: Services, account: Account, record: JobRecord) -> Document:
 def new_token(services: Services, record: JobRecord) -> Document:
     """One more token for the job: who resumes a submission no longer has the first one."""
     uuid = str(record.document["job_uuid"])
-    token = accounts.new_job_token(uuid)
-    change = Change(record.document, token_hash=accounts.token_hash(token))
+    token = tokens.for_job(uuid)
+    change = Change(record.document, token_hash=tokens.hashed(token))
     reports.change(services, record, (), lambda present, _known: change._replace(document=present.document))
     return {"job_uuid": uuid, "token": token, "report_url": services.public_url or None}
 

@@ -84,8 +84,7 @@ def test_what_needs_no_credentials(app: Any) -> None:
 def test_metrics(app: Any) -> None:
     from helpers.served import PASSWORD, add_accounts
 
-    services = app_module.services_of(app)
-    add_accounts(services)
+    add_accounts(app.extensions["jobferry"][0])
     answer = app.test_client().get("/metrics", auth=("ann", PASSWORD))
     assert answer.content_type.startswith("text/plain")
     assert "# TYPE jobferry_jobs gauge" in answer.text
