@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from project.commands import submit
 from project.commands.base import Answer, Document, Session, program, selection_arguments
 from project.core.errors import UserError
-from project.core.states import LIVE
+from project.core.states import FINISHED, LIVE
 
 if TYPE_CHECKING:
     from project.engine.submission import Request
@@ -56,6 +56,10 @@ def _resumed(session: Session, document: Document) -> Document:
     from project.engine import resuming
 
     uuid = str(document["job_uuid"])
+    if document["state"] == FINISHED:
+        # Going on with what is done is done: the same call may be made twice.
+        session.output.aside(f"Job {uuid} is {FINISHED}: there is nothing left to do.")
+        return document
     if document["state"] not in LIVE:
         message = f"Job {uuid} is {document['state']}: there is nothing to resume."
         raise UserError(message, f"`{program()} resubmit {uuid[:8]}` makes a new job of it.")

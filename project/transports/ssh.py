@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, Protocol, cast
 
 from project.core.errors import ClusterError, JobferryError, UserError
 from project.transports import ssh_config, ssh_hosts, ssh_keys
-from project.transports.base import Login, Tail
+from project.transports.base import Login, Opened, Tail
 
 if TYPE_CHECKING:
     import paramiko
@@ -182,8 +182,16 @@ class SshTransport:
             self._connection.close()
 
 
-def connect(cluster: dict[str, Any], login: Login, ui: Asks, accept_new_host_key: bool = False) -> SshTransport:
+def connect(
+    cluster: dict[str, Any],
+    login: Login,
+    ui: Asks,
+    accept_new_host_key: bool = False,
+    opened: Opened | None = None,
+) -> SshTransport:
     """Connect to `cluster` (`hostname`, `port`, `name`).
+
+    :param opened: the connection that probing made, to go on with.
 
     Raises ClusterError (unreachable, refused, host key) or UserError (a key that cannot be used).
     """
@@ -207,6 +215,10 @@ def connect(cluster: dict[str, Any], login: Login, ui: Asks, accept_new_host_key
         hop.client._system_host_keys = keys
         hop.client.set_missing_host_key_policy(cast("Any", ssh_hosts.Policy(ui, accept_new_host_key, write_to)))
         hop.connect_kwargs.update(banner_timeout=BANNER_TIMEOUT, auth_timeout=AUTH_TIMEOUT)
+    if opened is not None and opened.fresh and connection.gateway is None:
+        connection.connect_kwargs["sock"] = opened
+    elif opened is not None:
+        opened.close()
     try:
         connection.open()
     except JobferryError:
@@ -265,6 +277,8 @@ def translate(error: Exception, name: str, connection: Any, key_path: str) -> Jo
     where = f"{name} ({connection.host}:{connection.port})"
     if isinstance(error, paramiko.BadHostKeyException):
         return ssh_hosts.changed(error.hostname, error.key)
+    if isinstance(error, paramiko.AuthenticationException) and _cut(error):
+        return ClusterError(f"{where} was lost while logging in ({_text(error)}).", transient=True)
     if isinstance(error, paramiko.AuthenticationException):
         what = f"with the key {key_path}" if key_path else "with the keys of the SSH agent and configuration"
         return ClusterError(
@@ -293,6 +307,12 @@ def translate(error: Exception, name: str, connection: Any, key_path: str) -> Jo
     if isinstance(error, ValueError):
         return UserError(f"The SSH settings for {where} cannot be used ({_text(error)}).")
     raise error
+
+
+def _cut(error: Exception) -> bool:
+    """True when the connection went away, not the key refused: paramiko has one class for both (auth_handler.py)."""
+    text = str(error).lower()
+    return "timeout" in text or "saw eof" in text
 
 
 def _text(error: BaseException) -> str:
