@@ -43,6 +43,10 @@ def run(session: Session) -> Answer:
     if args.index is not None and args.index not in known:
         message = f"Job {jobs.title(document)} has no element {args.index}."
         raise UserError(message, _which(known) if known else "It is not an array; leave `--index` out.")
+    runs = document.get("run") or 0
+    if args.run is not None and runs and args.run > runs:
+        message = f"Job {jobs.title(document)} has no run {args.run}."
+        raise UserError(message, f"It ran {runs} times." if runs > 1 else "It ran once.")
     if known and args.index is None:
         return elements(session, document, stream, known)
     if args.follow:

@@ -39,7 +39,15 @@ def run(session: Session) -> Answer:
     document = session.fresh_document(session.args.job)
     target = Path(session.args.output or ".")
     failed = document.get("state") in (FAILED, "CANCELLED")
-    files = retrieval.retrieve(session.context, document, target, session.args.force)
+    try:
+        files = retrieval.retrieve(session.context, document, target, session.args.force)
+    except retrieval.Incomplete as error:
+        if not failed:
+            raise
+        message = (
+            f"Job {jobs.title(document)} is {document['state']}, and not all of its output is there. {error.message}"
+        )
+        raise JobEnded(message, error.hint) from error
     rows: list[dict[str, Any]] = [{"path": str(item.path), "size": item.size, "how": item.how} for item in files]
     lines = [f"{clean(row['path'])}  {size(float(row['size']))}  {clean(row['how'])}" for row in rows]
     state = str(document.get("state"))

@@ -96,6 +96,7 @@ def submitted(session: Session, document: Document) -> Answer:
     code = 0
     aside = summary(document)
     if session.args.wait:
+        session.output.watching = [uuid]
         session.output.aside(aside)
         with session.ui.step(f"Waiting for job {jobs.title(document)}"):
             document = follow.to_the_end(session, [document])[0]

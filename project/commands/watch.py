@@ -30,6 +30,7 @@ def run(session: Session) -> Answer:
         documents = session.all_jobs({"state": "LIVE"})
     if not documents:
         return Answer(data={"jobs": []}, aside="No job lives.")
+    session.output.watching = [document["job_uuid"] for document in documents]
     with session.ui.step(f"Watching {plural(len(documents), 'job')}"):
         for document in documents:
             session.ui.say(follow.change(document))

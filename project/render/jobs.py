@@ -159,6 +159,8 @@ def told(event: Mapping[str, Any]) -> list[str]:
         return [_module(data), *_tail(data.get("stderr")), *_changes(data.get("changed"))]
     if kind == "cluster" and data:
         return [_chosen(data, message), *_rejected(data)]
+    if kind == "input" and not message:
+        return ["the staging modules changed the input"]
     if kind == "native" and not state:
         return [message or _native(event)]
     condition = clean(event.get("condition") or "")
