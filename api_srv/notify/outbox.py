@@ -7,6 +7,7 @@ their order. What fails for every mail (server away) makes the worker itself res
 
 import datetime
 import logging
+import math
 import threading
 import time
 import uuid
@@ -37,6 +38,7 @@ class Limits:
 
     More than `flood` errors of a job within `window` go as digests, each gathered for `gather` (a later one for `window`);
     so does what waits for one recipient when it is more than `backlog` rows. `round` heads are looked at in one go.
+    A mail server that is away is asked again after `longest_rest` at most, a single mail after `longest_pause`.
     """
 
     lease: float = 30.0
@@ -45,7 +47,7 @@ class Limits:
     least_attempts: int = 5
     first_pause: float = 5.0
     longest_pause: float = 3_600.0
-    longest_rest: float = 300.0
+    longest_rest: float = 60.0
     flood: int = 5
     gather: float = 20.0
     window: float = 600.0
@@ -130,7 +132,7 @@ class Worker:
             # The same for the others of this round: they count the attempt too, without one connection each.
             self._rest()
             left = self._lease([head for head in heads if head["id"] not in done])
-            done.update(self._fail(left, str(error)))
+            done.update(self._fail(left, str(error), self._limits.longest_rest))
         return len(done)
 
     # -- what goes as one mail --------------------------------------------------------------------------------------
@@ -231,8 +233,8 @@ class Worker:
             return replace(messages.digest(taken), references=thread)
         return Mail(row["to"], row["subject"], row["text"], row["html"], row["message_id"], thread)
 
-    def _fail(self, taken: Sequence[Row], error: str) -> list[str]:
-        """Put the rows off by their attempts; give up those that are old and were tried often enough."""
+    def _fail(self, taken: Sequence[Row], error: str, most: float = math.inf) -> list[str]:
+        """Put the rows off by their attempts, `most` seconds at most; give up those that are old and were tried often enough."""
         limits, now = self._limits, self._clock()
         done: list[str] = []
         later: dict[int, list[Row]] = {}
@@ -244,7 +246,9 @@ class Worker:
             else:
                 later.setdefault(attempts, []).append(row)
         for attempts, some in later.items():
-            done += self._settle(some, {"attempts": attempts, "next": now + pause(attempts, limits), "error": error})
+            done += self._settle(
+                some, {"attempts": attempts, "next": now + min(most, pause(attempts, limits)), "error": error}
+            )
         return done
 
     def _give_up(self, taken: Sequence[Row], error: str) -> list[str]:

@@ -236,7 +236,7 @@ def _cancel(uuid: str) -> Any:
 def _sign_in() -> Any:
     _limit_form()
     target = _local(request.form.get("next", ""))
-    name = request.form.get("name", "").strip()
+    name = request.form.get("username", "").strip()
     try:
         session.check_form()
         session.sign_in(name, request.form.get("password", ""))

@@ -35,7 +35,7 @@ def token(page: Any) -> str:
 def reader(site: Any, name: str = "ann") -> Any:
     """A client of its own that has signed in."""
     client = site.test_client()
-    form = {"form_token": token(client.get("/sign-in")), "name": name, "password": PASSWORD}
+    form = {"form_token": token(client.get("/sign-in")), "username": name, "password": PASSWORD}
     assert client.post("/sign-in", data=form).status_code == 303
     return client
 
@@ -56,7 +56,7 @@ def test_nothing_is_shown_before_signing_in(site):
 def test_signing_in_goes_on_to_the_page_that_was_wanted(site):
     client = site.test_client()
     page = read(client, read(client, f"/jobs/{FINISHED}").location)
-    form = {"form_token": token(page), "name": "ann", "password": PASSWORD, "next": f"/jobs/{FINISHED}"}
+    form = {"form_token": token(page), "username": "ann", "password": PASSWORD, "next": f"/jobs/{FINISHED}"}
     answer = client.post("/sign-in", data=form)
     assert answer.location == f"/jobs/{FINISHED}"
     cookie = answer.headers["Set-Cookie"]
@@ -81,13 +81,13 @@ def test_the_cookie_is_for_tls_only_at_a_public_address_with_tls(site, tmp_path)
 )
 def test_signing_in_never_leads_elsewhere(site, target):
     client = site.test_client()
-    form = {"form_token": token(client.get("/sign-in")), "name": "ann", "password": PASSWORD, "next": target}
+    form = {"form_token": token(client.get("/sign-in")), "username": "ann", "password": PASSWORD, "next": target}
     assert client.post("/sign-in", data=form).location == "/"
 
 
 def test_wrong_credentials_are_refused_and_not_repeated(site):
     client = site.test_client()
-    form = {"form_token": token(client.get("/sign-in")), "name": "ann", "password": "wrong one"}
+    form = {"form_token": token(client.get("/sign-in")), "username": "ann", "password": "wrong one"}
     answer = client.post("/sign-in", data=form)
     assert answer.status_code == 401 and "wrong" in answer.text and "wrong one" not in answer.text
     assert read(client, "/").status_code == 303
@@ -100,7 +100,7 @@ def test_forms_of_other_sites_are_refused(site):
         assert client.post(path).status_code == 403
     assert read(client, "/").status_code == 200
     stranger = site.test_client()
-    assert stranger.post("/sign-in", data={"name": "ann", "password": PASSWORD}).status_code == 403
+    assert stranger.post("/sign-in", data={"username": "ann", "password": PASSWORD}).status_code == 403
 
 
 def test_signing_out_and_a_changed_password_end_the_session(site):
