@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, TextIO, T
 from project.agent import plans, spawn, work
 from project.agent.folder import Folder, Record, is_uuid
 from project.agent.judge import Followed, Judge
+from project.agent.names import user
 from project.agent.runner import Runner
 from project.core import files, schedulers, states
 from project.core.errors import JobferryError
@@ -123,8 +124,6 @@ def remove(session: "Session", request: Dict[str, Any]) -> Dict[str, Any]:
 
 def cancel_here(root: str, uuid: str, out: TextIO) -> int:
     """The agent's own command line: cancel a job of this root; the exit status."""
-    from project.agent.serve import user
-
     place = Root(root)
     workdir = (files.read_text(spawn.live_marker(place, uuid)) or "").strip() if is_uuid(uuid) else ""
     folder = Folder(workdir or place.jobs, uuid)

@@ -11,6 +11,7 @@ from typing import Any, Callable, Dict, List, Optional
 
 from project.agent import control
 from project.agent.folder import Folder
+from project.agent.names import last_lines
 from project.core import files, history
 from project.core.errors import ApiError
 from project.core.history import Event
@@ -151,10 +152,11 @@ class Courier:
                     self._on_cancel(bag.folder)
         except ApiError as error:
             self._failed(bag, error)
-        except OSError as error:
-            # Its folder cannot be read or written now; what is not marked as sent is sent again.
+        except Exception as error:
+            # Its folder cannot be read or written now (what is not marked as sent is sent again), or a bug of ours: one
+            # job must not end the deliveries of the others.
             bag.retry_at = time.monotonic() + 5.0
-            self._log("{}: {}".format(bag.folder.uuid, error))
+            self._log("{}: {!r} {}".format(bag.folder.uuid, error, last_lines()))
 
     def _due(self, bag: Mailbag) -> bool:
         now = time.monotonic()

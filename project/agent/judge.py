@@ -16,6 +16,8 @@ from project.core.tracking import Age, Verdict
 # A job_status that changed, the state being the same, is worth an event so often (seconds for an element).
 STATUS_PACE = 0.01
 MEMORY = 64
+# Ids in one question to the accounting: they are one argument, of which the kernel takes 128 KiB (execve(2)).
+ASKED = 4000
 # Bytes of a failed job's stderr that travel with the event.
 LAST_WORDS = 4096
 
@@ -79,7 +81,10 @@ class Judge:
         self.deaf = False
 
     def look(self, jobs: Dict[str, Followed], records: Dict[str, Record]) -> List[str]:
-        """One round over these jobs; the UUIDs of those that changed. Raises OSError when an event cannot be written."""
+        """One round over these jobs; the UUIDs of those that changed.
+
+        An event that cannot be written is `trouble`; it comes up again in the next round.
+        """
         begin = time.monotonic()
         queue = self._queue()
         wanted: List[str] = []
@@ -93,8 +98,11 @@ class Judge:
             passed = begin - job.looked if job.looked is not None else 0.0
             job.looked = begin
             job.known, job.age = verdict.ended, job.age.after(passed, verdict)
-            if worth(document, verdict, job) and apply(job, verdict):
-                changed.append(uuid)
+            try:
+                if worth(document, verdict, job) and apply(job, verdict):
+                    changed.append(uuid)
+            except OSError as error:
+                self.trouble = "{}: {}: {}".format(uuid, error.strerror or error, error.filename)
         return changed
 
     def _queue(self) -> Optional[Sequence[Element]]:
@@ -109,9 +117,10 @@ class Judge:
             return None
 
     def _history(self, wanted: List[str], records: Dict[str, Record]) -> Optional[Sequence[Element]]:
-        oldest = min([float(record.memo.get("submitted") or 0) for record in records.values()] or [0.0])
+        now = time.time()
+        oldest = min([float(record.memo.get("submitted") or now) for record in records.values()])
         try:
-            argv = self._scheduler.history(wanted, base.since(time.time() - oldest))
+            argv = self._scheduler.history(wanted[:ASKED], base.since(now - oldest))
             done = self._runner.run(argv)
             return self._scheduler.parse_history(done.text(), done.exit_status, done.errors())
         except ClusterError as error:

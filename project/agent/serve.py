@@ -1,13 +1,12 @@
 """Serves the client's requests on a stream until it ends. The protocol is in `core.protocol`."""
 
-import getpass
 import os
 import socket
 import sys
-import traceback
 from typing import Any, BinaryIO, Callable, Dict, Iterator
 
 from project.agent import spawn, texts
+from project.agent.names import last_lines, user
 from project.agent.report import Client
 from project.agent.runner import Runner
 from project.core import protocol
@@ -96,18 +95,10 @@ class Session:
             answer = to_wire(from_os(error))
         except Exception as error:
             # A bug of ours: the client hears of it, and the next request is served.
-            answer = to_wire(Bug("The agent failed: {!r}.".format(error), _last_lines()))
+            answer = to_wire(Bug("The agent failed: {!r}.".format(error), last_lines()))
         for _ in self.pieces() if self._uploading else ():
             pass
         return answer
-
-
-def user() -> str:
-    """Who we are; a number when the name service does not know."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return str(os.getuid())
 
 
 def from_os(error: OSError) -> JobferryError:
@@ -156,7 +147,3 @@ def _function(request: Dict[str, Any]) -> Callable[[Session, Dict[str, Any]], Di
         importlib.import_module("project.agent." + module), name
     )
     return found
-
-
-def _last_lines() -> str:
-    return " | ".join(line.strip() for line in traceback.format_exc().splitlines()[-4:-1])

@@ -10,13 +10,15 @@ import contextlib
 import os
 import subprocess
 import time
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, Optional
 
 from project.agent import control, locks, plans, runner, spawn, unzipped, work
 from project.agent.courier import Courier
 from project.agent.folder import Folder, is_uuid
 from project.agent.judge import Followed, Judge
+from project.agent.names import last_lines, user
 from project.core import files, process
+from project.core.errors import JobferryError
 from project.core.paths import Root
 
 YOUNGEST, OLDEST = 1.0, 60.0
@@ -61,8 +63,6 @@ class Watcher:
     """The loop. `root` has its lock held by the caller."""
 
     def __init__(self, root: Root) -> None:
-        from project.agent.serve import user
-
         self.root = root
         self.runner = runner.Runner(root.root)
         self.user = user()
@@ -81,10 +81,11 @@ class Watcher:
             self._bell = self._bell_now()
             try:
                 self.round()
-            except OSError as error:
-                # A full disk, a file system that is away: it is all there when it comes back.
+            except Exception as error:
+                # A full disk, a file system that is away: it is all there when it comes back. And a bug that one job
+                # brings out must not end the watching of the others: it is in the log, and the next round is later.
                 self.failures += 1
-                self.log("{}: {}".format(error.strerror or error, error.filename))
+                self.log("{!r} {}".format(error, last_lines()))
             if not self.jobs and not self.children:
                 return
             cost = time.monotonic() - begin
@@ -157,7 +158,11 @@ class Watcher:
             workdir = (files.read_text(marker) or "").rstrip("\n")
             folder = Folder(workdir or self.root.jobs, uuid)
             if folder.taken():
-                self.jobs[uuid] = Watched(folder)
+                try:
+                    self.jobs[uuid] = Watched(folder)
+                except (JobferryError, OSError, ValueError, KeyError) as error:
+                    # Its folder is just being removed, or damaged; the others go on.
+                    self.log("{}: {!r}".format(uuid, error))
             elif not locks.is_held(folder.paths.busy) and self._older(marker):
                 # It never arrived whole: whoever sends it again puts it on the list again.
                 with contextlib.suppress(FileNotFoundError):
