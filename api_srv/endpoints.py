@@ -199,4 +199,9 @@ def call(
     try:
         return endpoint.handler(services, account, params, query, body)
     except StoreError as error:
-        raise RefusedError(503, str(error), retry_after=5) from error
+        raise unavailable(error) from error
+
+
+def unavailable(error: StoreError) -> RefusedError:
+    """503: the database cannot be used now."""
+    return RefusedError(503, str(error), retry_after=5)

@@ -16,6 +16,7 @@ from api_srv.problems import CONTENT_TYPE, RefusedError
 from api_srv.services import checks
 from api_srv.services.accounts import Authenticator
 from api_srv.services.context import Account, Services
+from api_srv.store.base import StoreError
 
 NOBODY = Account("")
 
@@ -27,6 +28,7 @@ def register(app: Flask) -> None:
         name = f"api.{endpoint.handler.__name__}"
         app.add_url_rule(rule, name, _view(endpoint), methods=[endpoint.method], strict_slashes=False)
     app.register_error_handler(RefusedError, refused)
+    app.register_error_handler(StoreError, lambda error: refused(endpoints.unavailable(error)))
     app.register_error_handler(HTTPException, _http_error)
 
 

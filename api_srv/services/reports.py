@@ -89,7 +89,7 @@ def native_states(services: Services, record: JobRecord, body: Document) -> Docu
         if state is not None and not states.may_follow(present.document["state"], state):
             state = None
         data = {"states": words, "mail": True}
-        condition = "ok" if state == states.FINISHED else None
+        condition = _condition(words, state, bool(present.document.get("cancel_requested")))
         event = own_event(present, "state", state=state, condition=condition, message=tally(words), data=data)
         return folded(services, present.document, [event])
 
@@ -133,12 +133,38 @@ _NEUTRAL = {
 _NATIVE = {word: state for state, words in _NEUTRAL.items() for word in words.split()}
 
 
+_CONDITIONS = {
+    "TIMEOUT": "timeout",
+    "OUT_OF_MEMORY": "out_of_memory",
+    "NODE_FAIL": "node_failure",
+    "BOOT_FAIL": "node_failure",
+    "DEADLINE": "deadline",
+    "PREEMPTED": "preempted",
+    "FAILED": "exit_code",
+}
+
+
+def _condition(words: Sequence[str], state: str | None, wished: bool) -> str | None:
+    if state == states.FINISHED:
+        return "ok"
+    if state == states.CANCELLED:
+        return "cancelled_by_user" if wished else "cancelled_by_scheduler"
+    if state == states.FAILED:
+        return next((_CONDITIONS[_word(word)] for word in words if _word(word) in _CONDITIONS), None)
+    return None
+
+
+def _word(native: str) -> str:
+    # sacct writes `CANCELLED by 1000` and, in a narrow column, `OUT_OF_ME+`.
+    word, plus, _ = re.split(r" ", native.strip(), maxsplit=1)[0].upper().partition("+")
+    return next((one for one in _NATIVE if one.startswith(word)), word) if plus and len(word) > 4 else word
+
+
 def neutral(words: Sequence[str]) -> str | None:
     """Our state for Slurm's words of all elements; None when one of them is unknown."""
     found: set[str] = set()
     for word in words:
-        # sacct writes `CANCELLED by 1000` and cuts words short with a plus.
-        state = _NATIVE.get(re.split(r"[ +]", word.strip(), maxsplit=1)[0].upper())
+        state = _NATIVE.get(_word(word))
         if state is None:
             return None
         found.add(state)

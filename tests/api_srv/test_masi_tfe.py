@@ -13,6 +13,7 @@ from api_srv import app as app_module
 from api_srv.notify.messages import Notifier
 from api_srv.services.context import Services
 from api_srv.settings import Settings
+from api_srv.store.base import StoreError
 from api_srv.store.sqlite import SqliteStore
 from helpers.served import PASSWORD, add_accounts
 from project.core import history
@@ -122,6 +123,40 @@ def test_states_of_an_array_are_one_mail(call: Caller, services: Services) -> No
     call("PUT", f"/jobs/{uuid}/state", {"state": ["RUNNING"] * 399 + ["COMPLETED"] * 601})
     assert len(services.store.outbox_rows()) == 2
     assert call("GET", "/jobs/" + uuid)[1]["result"][uuid]["state"] == "RUNNING"
+
+
+@pytest.mark.parametrize(
+    ("words", "state", "condition"),
+    [
+        ("FAILED", "FAILED", "exit_code"),
+        (["COMPLETED", "TIMEOUT"], "FAILED", "timeout"),
+        ("OUT_OF_ME+", "FAILED", "out_of_memory"),
+        (["CANCELLED by 1000", "COMPLETED"], "CANCELLED", "cancelled_by_scheduler"),
+        (["PENDING", "COMPLETED"], "RUNNING", None),
+        ("COMPLETING", "RUNNING", None),
+        ("COMPLETED", "PENDING", None),
+    ],
+)
+def test_native_words_and_what_they_mean(call: Caller, words: Any, state: str, condition: str | None) -> None:
+    uuid = str(DOCUMENT["job_uuid"])
+    call("POST", "/jobs/" + uuid, DOCUMENT)
+    assert call("PUT", f"/jobs/{uuid}/state", {"state": words}) == (200, {"success": True})
+    kept = call("GET", "/jobs/" + uuid)[1]["result"][uuid]
+    assert (kept["state"], kept["condition"]) == (state, condition)
+
+
+def test_a_database_that_is_away_is_503_everywhere(
+    client: Any, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: Any) -> Any:
+        raise StoreError("The database is away.")
+
+    for method in ("account", "jobs", "ping"):
+        monkeypatch.setattr(services.store, method, away)
+    call = Caller(client, "ann")
+    for path in ("/jobs", "/healthz"):
+        status, answer = call("GET", path)
+        assert (status, answer["error"]) == (503, "The database is away.")
 
 
 def test_an_unknown_native_word_is_mailed_and_changes_nothing(call: Caller, services: Services) -> None:

@@ -1,16 +1,16 @@
 """What the API must do, over HTTP and in process, through the client that laptop and cluster use."""
 
 import contextlib
-import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from api_srv.embedded import EmbeddedApi
 from api_srv.services.context import Services
-from api_srv.store.sqlite import SqliteStore
+from helpers import stores
 from helpers.served import PASSWORD, add_accounts, serving
 from project.core import history
 from project.core.api_client import ApiClient, http_call
@@ -21,19 +21,27 @@ INPUT = {"destination_cluster": "lemaitre3", "job": "job.sh", "execution": ["sru
 
 
 @pytest.fixture(scope="module")
-def server_call(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    home = tmp_path_factory.mktemp("server")
-    services = Services(SqliteStore.in_home(str(home)))
-    add_accounts(services)
-    with serving(services, str(home)) as url:
-        yield http_call(url, "root", PASSWORD)
-    services.store.close()
+def served(tmp_path_factory: pytest.TempPathFactory, wire_url: Callable[[], str]) -> Iterator[Callable[[str], Any]]:
+    """A running server over each kind of store, started when it is first asked for."""
+    with contextlib.ExitStack() as running:
+        calls: dict[str, Any] = {}
+
+        def call_of(kind: str) -> Any:
+            if kind not in calls:
+                home = tmp_path_factory.mktemp("server")
+                services = Services(running.enter_context(stores.opener(kind, home, wire_url))())
+                running.callback(services.store.close)
+                add_accounts(services)
+                calls[kind] = http_call(running.enter_context(serving(services, str(home))), "root", PASSWORD)
+            return calls[kind]
+
+        yield call_of
 
 
-@pytest.fixture(params=["http", "embedded"])
-def api(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ApiClient]:
-    if request.param == "http":
-        yield ApiClient(request.getfixturevalue("server_call"))
+@pytest.fixture(params=["embedded", *(f"http-{kind}" for kind in stores.shared_kinds())])
+def api(request: pytest.FixtureRequest, tmp_path: Path, served: Callable[[str], Any]) -> Iterator[ApiClient]:
+    if request.param != "embedded":
+        yield ApiClient(served(request.param.removeprefix("http-")))
         return
     embedded = EmbeddedApi(tmp_path / "home", {"USER": "root"})
     yield ApiClient(embedded.call)
@@ -41,7 +49,7 @@ def api(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ApiClient]:
 
 
 def new(**fields: Any) -> dict[str, Any]:
-    return history.new_document(str(uuid.uuid4()), dict(INPUT), **fields)
+    return history.new_document(str(uuid4()), dict(INPUT), **fields)
 
 
 def made(api: ApiClient, **fields: Any) -> str:
@@ -89,7 +97,7 @@ def test_a_job_is_named_by_a_prefix(api: ApiClient) -> None:
 
 
 def test_an_ambiguous_prefix_is_refused_with_the_candidates(api: ApiClient) -> None:
-    head = uuid.uuid4().hex[:8]
+    head = uuid4().hex[:8]
     names = [f"{head}-0000-4000-8000-00000000000{last}" for last in (1, 2)]
     for name in names:
         api.create({**new(), "job_uuid": name})
@@ -117,7 +125,7 @@ def test_secrets_are_not_kept(api: ApiClient) -> None:
 
 
 def test_lists_are_newest_first_and_filtered(api: ApiClient) -> None:
-    mark = uuid.uuid4().hex[:10]
+    mark = uuid4().hex[:10]
     jobs = [made(api, tags={"mark": mark, "n": str(n)}) for n in range(4)]
     api.report(jobs[0], [state(1, "QUEUED")])
     found = [job["job_uuid"] for job in api.jobs(selector=f"mark={mark}")]
@@ -199,7 +207,7 @@ def test_bad_events_are_refused_with_their_place(api: ApiClient) -> None:
             api.report(uuid, [good, bad])  # type: ignore[list-item]  # on purpose
     assert api.job(uuid)["state"] == "PENDING"
     with refused(404):
-        api.report(str(__import__("uuid").uuid4()), [good])
+        api.report(str(uuid4()), [good])
 
 
 def test_a_patch_merges(api: ApiClient) -> None:
@@ -219,7 +227,7 @@ def test_a_patch_merges(api: ApiClient) -> None:
 
 def test_a_patch_cannot_change_what_a_job_is(api: ApiClient) -> None:
     uuid = made(api)
-    for fields in ({"owner": "eve"}, {"job_uuid": str(__import__("uuid").uuid4())}, {"cancel_requested": True}):
+    for fields in ({"owner": "eve"}, {"job_uuid": str(uuid4())}, {"cancel_requested": True}):
         with refused(422, next(iter(fields))):
             api.patch(uuid, fields)
     with refused(422, "user_input.resources.duration"):
@@ -333,7 +341,7 @@ def test_other_calls_of_the_table(api: ApiClient) -> None:
 
 
 def test_a_page_ends_with_a_cursor(api: ApiClient) -> None:
-    mark = uuid.uuid4().hex[:10]
+    mark = uuid4().hex[:10]
     jobs = {made(api, tags={"mark": mark}) for _ in range(5)}
     seen: list[str] = []
     query = {"selector": f"mark={mark}", "limit": "2"}
