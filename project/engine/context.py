@@ -10,7 +10,7 @@ from project.core.api_client import ApiClient
 from project.engine import agentfile, credentials, inventory
 from project.engine.link import Link, open_link
 from project.engine.ui import Ui, Unattended
-from project.transports.base import Login, Transport
+from project.transports.base import Login, Opened, Transport
 
 T = TypeVar("T")
 
@@ -56,8 +56,8 @@ class Context:
         """The user interface; with `no_input` one that has nobody to ask."""
         return Unattended(self.ui) if self.no_input else self.ui
 
-    def connect(self, cluster: dict[str, Any], login: Login | None = None) -> Transport:
-        """A connection to `cluster`, nothing started on it. Raises ClusterError, UserError."""
+    def connect(self, cluster: dict[str, Any], login: Login | None = None, opened: Opened | None = None) -> Transport:
+        """A connection to `cluster`, nothing started on it; `opened` is what probing left. Raises ClusterError, UserError."""
         if inventory.is_here(cluster):
             from project.transports import local
 
@@ -65,7 +65,7 @@ class Context:
         from project.transports import ssh
 
         login = credentials.resolve(self, cluster, None) if login is None else login
-        return ssh.connect(cluster, login, self.asks, self.accept_new_host_key)
+        return ssh.connect(cluster, login, self.asks, self.accept_new_host_key, opened)
 
     def start(self, cluster: dict[str, Any], transport: Transport) -> Link:
         """The agent on an open connection. Raises ClusterError; the connection is closed then."""

@@ -20,7 +20,7 @@ from project.engine.link import Link
 from project.engine.ui import Ui
 from project.spec.loader import Loaded
 from project.transports import ssh_keys
-from project.transports.base import Login, Transport
+from project.transports.base import Login, Opened, Transport
 
 Json = dict[str, Any]
 Probes = dict[str, probing.Probe]
@@ -110,7 +110,7 @@ class Submission:
     def probe(self, clusters: list[Json], wanted: Json) -> "Background[Probes]":
         """Start probing the candidates."""
         targets = probing.targets(placement.candidates(wanted, clusters, self.policy))
-        return Background(lambda: probing.probe_targets(targets))
+        return Background(lambda: probing.probe_targets(targets, keep=str(wanted["name"])))
 
     def collect(self) -> bundle.Bundle:
         """What will be sent. Raises UserError."""
@@ -175,7 +175,8 @@ class Submission:
             chosen = {"cluster": self.cluster["name"], "destination_cluster": self.cluster}
             self.journal.add("cluster", message=message, data=found.facts(asked), set=chosen)
             try:
-                self.send(self.connect(login if self.cluster is wanted else self.peer_login(login)), files)
+                own = login if self.cluster is wanted else self.peer_login(login)
+                self.send(self.connect(own, probes[str(self.cluster["name"])].opened), files)
                 return
             except ClusterError as error:
                 name = str(self.cluster["name"])
@@ -199,11 +200,11 @@ class Submission:
         """The same person on another cluster; its own user name wins over the input's."""
         return login._replace(username=self.context.username or str(self.cluster.get("username") or login.username))
 
-    def connect(self, login: Login) -> Transport:
+    def connect(self, login: Login, opened: Opened | None) -> Transport:
         """Connect while the record travels."""
         name = self.cluster["name"]
         with self.ui.step(f"Connecting to {name}"):
-            return self.context.connect(self.cluster, login)
+            return self.context.connect(self.cluster, login, opened)
 
     def send(self, transport: Transport, files: bundle.Bundle) -> None:
         """Start the agent and give it the job."""

@@ -47,9 +47,10 @@ def by_cluster(context: Context, documents: Iterable[Json]) -> Iterable[tuple[Js
             continue
         key = repr((cluster["name"], cluster.get("workdir")))
         groups.setdefault(key, (cluster, []))[1].append(document)
-    probes = probing.probe([cluster for cluster, _ in groups.values()])
+    # Where there is only one, connecting tells as well.
+    probes = probing.probe([cluster for cluster, _ in groups.values()]) if len(groups) > 1 else {}
     for cluster, group in groups.values():
-        found = probes[str(cluster["name"])]
+        found = probes.get(str(cluster["name"]), probing.Probe(True))
         if found.reachable:
             yield cluster, group
         else:

@@ -1,9 +1,12 @@
 """The port between the engine and a cluster: a transport opens channels, a channel is one running command."""
 
+import socket
 import threading
+import time
 from typing import Any, BinaryIO, NamedTuple, Protocol
 
 TAIL = 16 * 1024
+LOGIN_GRACE = 20.0
 
 
 class Channel(Protocol):
@@ -54,6 +57,21 @@ class Login(NamedTuple):
 
     def __repr__(self) -> str:
         return f"Login({self.username!r}, {self.private_key!r})"
+
+
+class Opened(NamedTuple):
+    """A TCP connection that nobody has logged in on yet, opened at `since` (seconds, monotonic).
+
+    sshd closes a connection on which nobody logs in (LoginGraceTime, sshd_config(5)); `fresh` is False well before that.
+    """
+
+    sock: socket.socket
+    since: float
+
+    @property
+    def fresh(self) -> bool:
+        """True while sshd still waits."""
+        return time.monotonic() - self.since < LOGIN_GRACE
 
 
 class Tail:

@@ -216,9 +216,9 @@ def connect(
         hop.client.set_missing_host_key_policy(cast("Any", ssh_hosts.Policy(ui, accept_new_host_key, write_to)))
         hop.connect_kwargs.update(banner_timeout=BANNER_TIMEOUT, auth_timeout=AUTH_TIMEOUT)
     if opened is not None and opened.fresh and connection.gateway is None:
-        connection.connect_kwargs["sock"] = opened
+        connection.connect_kwargs["sock"] = opened.sock
     elif opened is not None:
-        opened.close()
+        opened.sock.close()
     try:
         connection.open()
     except JobferryError:

@@ -47,8 +47,7 @@ def test_every_kind_of_key(alone: Cli, testbed: Bed, tmp_path: Path, kind: str) 
     path = job(tmp_path, testbed, private_key=str(testbed.key(kind)))
     document = alone.json("submit", path)
     assert document["native_id"]
-    # One by the probe, which reads the banner; one that logs in.
-    assert testbed.alpha.connections() - before <= 2
+    assert testbed.alpha.connections() - before == 1
 
 
 def test_a_passphrase_from_the_input(alone: Cli, testbed: Bed, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from project.engine import probing
 from project.engine.probing import probe
 
 
@@ -61,6 +62,17 @@ def test_all_at_once(server):
     assert "no answer within 2 s" in found["silent"].reason
     assert "banner" in found["closes"].reason
     assert "refused" in found["refuses"].reason
+
+
+def test_the_connection_is_kept_for_the_login(server):
+    port = server(lambda c: c.sendall(b"welcome\r\nSSH-2.0-x\r\n"))
+    where = probing.targets([at("good", port), at("other", port)])
+    found = probing.probe_targets(where, keep="good")
+    assert found["other"].opened is None
+    kept = found["good"].opened
+    assert kept.fresh
+    with kept.sock as sock:
+        assert sock.recv(100).startswith(b"welcome\r\n")
 
 
 def test_an_unknown_name_and_this_machine():
