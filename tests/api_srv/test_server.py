@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -31,14 +32,12 @@ class Site:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = 0
         kept = {key: value for key, value in os.environ.items() if not key.startswith("JOBFERRY_")}
         self.environment = {
             **kept,
             "JOBFERRY_HOME": str(folder / "home"),
-            "JOBFERRY_LISTEN": f"127.0.0.1:{self.port}",
+            "JOBFERRY_LISTEN": "127.0.0.1:0",
             "JOBFERRY_ADMIN_USER": "root",
             "JOBFERRY_ADMIN_PASSWORD": PASSWORD,
         }
@@ -46,26 +45,24 @@ class Site:
 
     @property
     def log(self) -> str:
-        return (self.folder / "log").read_text()
+        path = self.folder / "log"
+        return path.read_text() if path.exists() else ""
 
     def start(self, *words: str) -> "subprocess.Popen[bytes]":
+        before = len(self.log)
         with open(self.folder / "log", "ab") as log:
             argv = [sys.executable, "-m", "api_srv", *words]
             process = subprocess.Popen(argv, cwd=HERE, env=self.environment, stdout=log, stderr=log)
         self.running.append(process)
-        self.wait(process)
-        return process
-
-    def wait(self, process: "subprocess.Popen[bytes]") -> None:
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             assert process.poll() is None, self.log
-            try:
-                ApiClient(http_call(f"http://127.0.0.1:{self.port}")).health()
-            except ApiError:
-                time.sleep(0.05)
-            else:
-                return
+            said = re.search(r"serves on http://127\.0\.0\.1:(\d+)\.", self.log[before:])
+            if said:
+                # The system chose a port that is free; it says so once it listens.
+                self.port = int(said[1])
+                return process
+            time.sleep(0.05)
         raise AssertionError(self.log)
 
     def api(self, password: str = PASSWORD, user: str = "root") -> ApiClient:

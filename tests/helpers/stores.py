@@ -32,19 +32,8 @@ def shared_kinds() -> list[str]:
 @contextlib.contextmanager
 def wire_server(folder: Path) -> Iterator[str]:
     """A wire-protocol server as a process of its own; the URL of its database server."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    # Run from a file's path: the folder of the tests must not be on its module path.
-    argv = (
-        [sys.executable, "-P", "-m", "secantus"] if sys.version_info >= (3, 11) else [sys.executable, "-m", "secantus"]
-    )
-    argv += ["--host", "127.0.0.1", "--port", str(port), "--sync-on-commit", "--storage-path", str(folder / "db")]
-    argv += ["--log-level", "WARNING", "--cache-size", "128M"]
-    with open(folder / "log", "wb") as log:
-        process = subprocess.Popen(argv, cwd=folder, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+    process, port = _started(folder)
     try:
-        _wait_for(port, process, folder / "log")
         yield f"mongodb://127.0.0.1:{port}/?directConnection=true"
     finally:
         process.terminate()
@@ -55,15 +44,30 @@ def wire_server(folder: Path) -> Iterator[str]:
             process.wait()
 
 
-def _wait_for(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
+def _started(folder: Path) -> "tuple[subprocess.Popen[bytes], int]":
+    for number in range(3):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        argv = [sys.executable, "-m", "secantus", "--host", "127.0.0.1", "--port", str(port), "--sync-on-commit"]
+        argv += ["--storage-path", str(folder / f"db{number}"), "--log-level", "WARNING", "--cache-size", "128M"]
+        with open(folder / "log", "ab") as log:
+            process = subprocess.Popen(argv, cwd=folder, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        if _answers(port, process):
+            return process, port
+        # Somebody else may have taken the port meanwhile: once more with another.
+        process.kill()
+        process.wait()
+    raise RuntimeError(f"the wire server does not answer: {(folder / 'log').read_text()[-2000:]}")
+
+
+def _answers(port: int, process: "subprocess.Popen[bytes]") -> bool:
     deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            break
+    while time.monotonic() < deadline and process.poll() is None:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            return
+            return process.poll() is None
         time.sleep(0.05)
-    raise RuntimeError(f"the wire server does not answer: {log.read_text()[-2000:]}")
+    return False
 
 
 @contextlib.contextmanager
