@@ -227,7 +227,11 @@ def test_resubmit_makes_a_new_job_of_the_same_input(good):
     assert again != good
     old, new = (call("status", uuid, "--json").data for uuid in (good, again))
     assert new["user_input"]["execution"] == old["user_input"]["execution"]
-    assert "nothing to resume" in call("resubmit", "--resume", good, code=2).err
+
+
+def test_resuming_what_has_ended_submits_nothing(good, bad):
+    assert call("resubmit", "--resume", good).last == f"Your submission ID = {good}"
+    assert "nothing to resume" in call("resubmit", "--resume", bad, code=2).err
 
 
 def test_a_live_job_is_cancelled_and_cannot_be_twice(submit):

@@ -68,9 +68,8 @@ class Terminal:
     def __init__(self, *words, env=None, cwd=None):
         master, slave = pty.openpty()
         ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 80, 0, 0))
-        settings = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", **(env or {})}
-        settings.pop("NO_COLOR", None)
-        settings.pop("COLUMNS", None)
+        inherited = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "COLUMNS")}
+        settings = {**inherited, "PYTHONPATH": str(ROOT), "TERM": "xterm", **(env or {})}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "project", *map(str, words)],
             stdin=slave,
