@@ -1,7 +1,6 @@
 """Where services and store meet `api_srv.notify`: who writes the mails, who sends them."""
 
 import hashlib
-import socket
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +40,8 @@ def notifier(mail_from: str, public_url: str = "") -> Notifier:
 
 def worker(services: Services, smtp_url: str, mail_from: str, *, timeout: float = 60.0, rounds: int = 100) -> "Worker":
     """A worker that empties the outbox. Raises UserError for an address that is none."""
+    import socket
+
     from api_srv.notify.outbox import Limits, Worker
     from api_srv.notify.smtp import Mailer
 

@@ -8,6 +8,7 @@ import threading
 import time
 from types import FrameType
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from api_srv import app as app_module
 from api_srv import mailing
@@ -29,6 +30,7 @@ MAX_REQUEST = 64 * 1024 * 1024
 STOP_SECONDS = 25.0
 KEEP_SENT_SECONDS = 30 * 86_400.0
 _PRUNE_SECONDS = 3600.0
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class Server:
@@ -131,6 +133,9 @@ def serve(settings: Settings) -> int:
         _first_account(settings, services)
         server = Server(settings, services)
         url = server.listen(app_module.create_app(settings, services))
+        public = urlsplit(settings.public_url)
+        if public.scheme == "http" and public.hostname not in _LOOPBACK:
+            log.warning("JOBFERRY_PUBLIC_URL is plain http: job tokens travel readable. Use https.")
         signal.signal(signal.SIGTERM, server.stop)
         signal.signal(signal.SIGINT, server.stop)
         log.info("jobferry serves on %s.", url)

@@ -16,6 +16,7 @@ from api_srv.notify.messages import Notifier
 from api_srv.services import reports
 from api_srv.services.context import Account, Services
 from api_srv.store.base import JobStore
+from api_srv.store.mongo import open_mongo
 from helpers import stores
 from project.core import history
 
@@ -244,6 +245,39 @@ def test_what_was_acknowledged_survives_a_kill(shared: Any) -> None:
     event = history.make("agent", 1, "error", message="after")
     assert reports.report(Services(store, Notifier()), ANN, store.job(UUID), {"events": [event]})["applied"] == 1
     check_history(store)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in stores.kinds() if kind == "wire"])
+def test_what_was_acknowledged_survives_a_kill_of_the_database(kind: str, tmp_path: Path) -> None:
+    process, url = stores.start_wire(tmp_path)
+    acknowledged: list[str] = []
+    place = f"{url}&serverSelectionTimeoutMS=500 db"
+    try:
+        store = open_mongo(*place.split())
+        new_job(store)
+        store.close()
+        writer = worker("mongo", place, 0, 10**6)
+        try:
+            go(started(writer))
+            assert writer.stdout is not None
+            for _ in range(20):
+                acknowledged.append(json.loads(writer.stdout.readline())[0])
+            process.kill()
+            process.wait()
+            rest = writer.communicate(timeout=240)[0].splitlines()
+            acknowledged += [json.loads(line)[0] for line in rest if line.endswith("]")]
+            # The write that was under way failed, and was said to have failed.
+            assert writer.returncode == 1
+        finally:
+            end([writer])
+        process, url = stores.start_wire(tmp_path)
+        store = open_mongo(url, "db")
+        store.outbox_heads(time.time(), 10)
+        assert set(acknowledged) <= {event["id"] for event in check_history(store)}
+        store.close()
+    finally:
+        process.kill()
+        process.wait()
 
 
 def end(workers: "list[subprocess.Popen[str]]") -> None:

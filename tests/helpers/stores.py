@@ -32,9 +32,9 @@ def shared_kinds() -> list[str]:
 @contextlib.contextmanager
 def wire_server(folder: Path) -> Iterator[str]:
     """A wire-protocol server as a process of its own; the URL of its database server."""
-    process, port = _started(folder)
+    process, url = start_wire(folder)
     try:
-        yield f"mongodb://127.0.0.1:{port}/?directConnection=true"
+        yield url
     finally:
         process.terminate()
         try:
@@ -44,17 +44,18 @@ def wire_server(folder: Path) -> Iterator[str]:
             process.wait()
 
 
-def _started(folder: Path) -> "tuple[subprocess.Popen[bytes], int]":
-    for number in range(3):
+def start_wire(folder: Path) -> "tuple[subprocess.Popen[bytes], str]":
+    """A server over what is in `folder`, the caller's to end, and its URL."""
+    for _ in range(3):
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         argv = [sys.executable, "-m", "secantus", "--host", "127.0.0.1", "--port", str(port), "--sync-on-commit"]
-        argv += ["--storage-path", str(folder / f"db{number}"), "--log-level", "WARNING", "--cache-size", "128M"]
+        argv += ["--storage-path", str(folder / "db"), "--log-level", "WARNING", "--cache-size", "128M"]
         with open(folder / "log", "ab") as log:
             process = subprocess.Popen(argv, cwd=folder, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         if _answers(port, process):
-            return process, port
+            return process, f"mongodb://127.0.0.1:{port}/?directConnection=true"
         # Somebody else may have taken the port meanwhile: once more with another.
         process.kill()
         process.wait()
