@@ -23,6 +23,7 @@ FLAGS = [
     "--disable-sync",
 ]
 PATIENCE = 60_000
+expect.set_options(timeout=PATIENCE)
 FINISHED, FAILED, RUNNING, QUEUED, HOSTILE = uuid(0xA1), uuid(0xB2), uuid(0xC3), uuid(0xD4), uuid(0x17)
 
 # WCAG 2.2, 1.4.3: the relative luminance of text and of the first opaque ground below it.
@@ -163,7 +164,7 @@ def test_a_page_follows_its_job_without_being_loaded_again(look, site):
     page.locator("h1").click()
     page.evaluate("document.activeElement.blur()")
     page_data.Story(site.services, RUNNING, 0).tell("state", 0, state="FINISHED", condition="ok", exit_code=0)
-    expect(page.locator(".head .pill")).to_contain_text("finished", timeout=PATIENCE)
+    expect(page.locator(".head .pill")).to_contain_text("finished")
     assert page.evaluate("window.same") is True
     expect(page.locator("#input pre")).to_be_visible()
     assert page.title().startswith("protein folding: finished")
