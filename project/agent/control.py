@@ -63,7 +63,7 @@ def cancel_jobs(
                 outcomes[uuid] = _outcome(False, folder.read(), trouble + " It is tried again until it is done.")
             else:
                 asked[uuid] = folder
-    _await(runner, user, asked, lambda record: record.final, patience)
+    _await(runner, user, asked, lambda record: record.final, PATIENCE)
     for uuid, folder in asked.items():
         record = folder.read()
         message = "" if record.final else "asked for; the workload manager has not confirmed it yet"

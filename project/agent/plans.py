@@ -7,7 +7,7 @@ from typing import Any, Dict, Optional
 
 from project.core.errors import JobferryError
 
-FIRST, LONGEST = 5.0, 600.0
+FIRST, LONGEST = 2.0, 600.0
 DAY = 24 * 3600.0
 # cause → seconds until it is given up; a cluster's `retry` says otherwise.
 LIMITS = {"scheduler": 3 * DAY, "queue_limit": 14 * DAY, "disk": 3 * DAY}

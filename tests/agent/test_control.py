@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.agent_client import PYTHONS, Agent, command, new_uuid, tar, until
+from helpers.agent_client import PYTHONS, QUICK, Agent, command, new_uuid, tar, until
 from helpers.fake_slurm import FakeSlurm
 
 
@@ -24,9 +24,8 @@ def one(agent, op, uuid, **fields):
     return agent.ask(op, uuids=[uuid], **fields)["jobs"][uuid]
 
 
-@pytest.mark.parametrize("python", PYTHONS)
-def test_a_running_job_is_cancelled_when_the_scheduler_says_so(root, python):
-    with Agent(root, python) as agent:
+def test_a_running_job_is_cancelled_when_the_scheduler_says_so(root):
+    with Agent(root, PYTHONS[-1]) as agent:
         uuid = new_uuid()
         agent.submit(uuid, ["trap '' TERM; sleep 600 & wait; sleep 600"])
         agent.wait_state(uuid, "RUNNING")
@@ -44,7 +43,7 @@ def test_a_running_job_is_cancelled_when_the_scheduler_says_so(root, python):
 def test_a_scheduler_that_does_not_confirm_is_not_spoken_for(tmp_path, root):
     slurm = FakeSlurm(tmp_path)
     slurm.set("deaf")
-    with Agent(root, env=slurm.env) as agent:
+    with Agent(root, env=slurm.env, first=QUICK) as agent:
         uuid = new_uuid()
         agent.submit(uuid, ["true"], cluster=slurm.cluster)
         outcome = one(agent, "cancel", uuid)
@@ -77,7 +76,7 @@ def test_a_blocked_job_is_cancelled_without_the_scheduler(tmp_path, root):
     slurm.set(
         "refuse", "Batch job submission failed: Job violates accounting/QOS policy (job submit limit, MaxSubmitJob)"
     )
-    with Agent(root, env=slurm.env) as agent:
+    with Agent(root, env=slurm.env, first=QUICK) as agent:
         uuid = new_uuid()
         assert agent.submit(uuid, ["true"], cluster=slurm.cluster)["state"] == "BLOCKED"
         outcome = one(agent, "cancel", uuid)

@@ -164,6 +164,6 @@ def test_a_plan_waits_longer_each_time_and_ends():
         now = plans.seconds(plan["next"])
         assert plans.due(plan, now)
     assert plan is None
-    assert pauses[:4] == [5, 10, 20, 40]
+    assert pauses[:4] == [2, 4, 8, 16]
     assert max(pauses) <= plans.LONGEST
     assert now <= 4700

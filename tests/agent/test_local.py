@@ -91,9 +91,9 @@ def test_an_array_runs_every_element(both):
     ]
 
 
-def test_the_time_limit_ends_a_job_that_does_not_listen(both):
-    number = both.submit("trap '' TERM\nwhile :; do sleep 0.1; done\n", "time=1")
-    row = both.end(number)[0]
+def test_the_time_limit_ends_a_job_that_does_not_listen(local):
+    number = local.submit("trap '' TERM\nwhile :; do sleep 0.1; done\n", "time=1")
+    row = local.end(number)[0]
     assert row["state"] == "TIMEOUT"
     assert 1 <= row["elapsed"] < 20
 
@@ -121,16 +121,16 @@ def test_cancel_hold_and_release(local):
     assert local.rows("cancel", "77")[0]["done"] is False
 
 
-def test_a_killed_daemon_neither_loses_nor_repeats_a_job(both):
-    mark = both.folder / "ran"
-    number = both.submit("echo x >> '{}'; sleep 1; exit 6\n".format(mark))
-    waiting = both.submit("echo y >> '{}'\n".format(mark), "processes=999")
+def test_a_killed_daemon_neither_loses_nor_repeats_a_job(local):
+    mark = local.folder / "ran"
+    number = local.submit("echo x >> '{}'; sleep 1; exit 6\n".format(mark))
+    waiting = local.submit("echo y >> '{}'\n".format(mark), "processes=999")
     until(mark.exists)
-    both.kill_daemon()
-    assert both.states(number) == ["RUNNING"]
-    row = both.end(number)[0]
+    local.kill_daemon()
+    assert local.states(number) == ["RUNNING"]
+    row = local.end(number)[0]
     assert (row["state"], row["exit_code"]) == ("FAILED", 6)
-    assert both.end(waiting)[0]["state"] == "COMPLETED"
+    assert local.end(waiting)[0]["state"] == "COMPLETED"
     assert mark.read_text() == "x\ny\n"
 
 

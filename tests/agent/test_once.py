@@ -10,16 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from helpers import agent_client
-from helpers.agent_client import LOCAL, PYTHONS, Agent, new_uuid, tar, until
+from helpers.agent_client import LOCAL, PYTHONS, QUICK, Agent, command, new_uuid, tar, until
 from helpers.fake_slurm import FakeSlurm
 from project.core import protocol
 
 # Kills the process in front of its n-th durable step; written so that Python 3.6 runs it.
 _CRASH = """
-import os, sys
+import os
 left = [int(os.environ.pop("CRASH_AT"))]
-os.environ.pop("LAG", None)
 def before(name):
     real = getattr(os, name)
     def call(*args, **kwargs):
@@ -38,20 +36,10 @@ def slurm(tmp_path):
     return FakeSlurm(tmp_path)
 
 
-@pytest.fixture
-def quick(monkeypatch):
-    """Agents that take the accounting for quick, so that a test does not wait 6 s each time."""
-    start = agent_client._START.replace(
-        "from project", "import project.agent.native as n; n.ACCOUNTING_LAG = 0.2; from project", 1
-    )
-    monkeypatch.setattr(agent_client, "_START", start)
-
-
 def crash(root, python, step, request, upload, env):
     """Send a submission to an agent that dies before its n-th step; True when it lived to answer."""
-    code = _CRASH + agent_client._START.format(str(agent_client.TREE))
     process = subprocess.Popen(
-        [python, "-E", "-s", "-S", "-c", code, "serve", str(root)],
+        [*command(python, _CRASH + QUICK), "serve", str(root)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env=dict(os.environ, CRASH_AT=str(step), **env),
@@ -85,7 +73,7 @@ def request(uuid, cluster, execution):
     return {"op": "submit", "upload": True, "uuid": uuid, "spec": spec, "cluster": cluster, "source": {"kind": "file"}}
 
 
-def test_an_agent_killed_at_any_step_submits_once_in_the_end(slurm, tmp_path, quick):
+def test_an_agent_killed_at_any_step_submits_once_in_the_end(slurm, tmp_path):
     """Every other durable step of the taking, preparing and submitting; then the same call again, beside the watcher."""
     upload = tar({"files/data": b"x"})
     step, died = 1, 0
@@ -101,7 +89,7 @@ def test_an_agent_killed_at_any_step_submits_once_in_the_end(slurm, tmp_path, qu
         step += 2
     assert died >= 15
     for root in {root for root, _ in uuids}:
-        with Agent(root, env=slurm.env) as agent:
+        with Agent(root, env=slurm.env, first=QUICK) as agent:
             for where, uuid in uuids:
                 if where == root:
                     sent = request(uuid, slurm.cluster, ["true"])
@@ -114,7 +102,7 @@ def test_an_agent_killed_at_any_step_submits_once_in_the_end(slurm, tmp_path, qu
     for line in slurm.jobs:
         slurm.set("end." + line.split()[0], "COMPLETED\n")
     for root in {root for root, _ in uuids}:
-        with Agent(root, env=slurm.env) as agent:
+        with Agent(root, env=slurm.env, first=QUICK) as agent:
             for where, uuid in uuids:
                 if where == root:
                     agent.wait_state(uuid, "FINISHED")
@@ -124,7 +112,7 @@ def test_an_agent_killed_at_any_step_submits_once_in_the_end(slurm, tmp_path, qu
 
 @pytest.mark.parametrize("python", PYTHONS)
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_an_agent_killed_around_sbatch_is_carried_on_by_the_watcher(slurm, tmp_path, quick, python, when):
+def test_an_agent_killed_around_sbatch_is_carried_on_by_the_watcher(slurm, tmp_path, python, when):
     """`$PPID` of sbatch is the agent; nobody calls again: the watcher alone finds out."""
     slurm.set("sbatch." + when, 'if mkdir "$S/once" 2>/dev/null; then kill -9 $PPID; fi\n')
     uuid = new_uuid()
@@ -141,21 +129,21 @@ def test_an_agent_killed_around_sbatch_is_carried_on_by_the_watcher(slurm, tmp_p
     assert [line.split()[0] for line in slurm.jobs] == ["101"]
 
 
-def test_an_sbatch_that_outlives_its_agent_is_waited_for(slurm, tmp_path, quick):
+def test_an_sbatch_that_outlives_its_agent_is_waited_for(slurm, tmp_path):
     """sbatch hangs on a busy controller, the agent is killed, and only then the job is accepted."""
     slurm.set("sbatch.before", 'mkdir "$S/once" 2>/dev/null && { kill -9 $PPID; sleep 1.5; }\n')
     uuid = new_uuid()
     root = tmp_path / "root"
     upload = tar({"files/data": b"x"})
     assert not crash(root, sys.executable, 10**9, request(uuid, slurm.cluster, ["true"]), upload, slurm.env)
-    with Agent(root, env=slurm.env) as agent:
+    with Agent(root, env=slurm.env, first=QUICK) as agent:
         assert agent.submit(uuid, ["true"], cluster=slurm.cluster)["native_id"] == "101"
     assert len(slurm.jobs) == 1
 
 
 def test_a_cut_connection_does_not_stop_a_job_that_is_taken(slurm, tmp_path):
     uuid = new_uuid()
-    agent = Agent(tmp_path / "root", env=slurm.env)
+    agent = Agent(tmp_path / "root", env=slurm.env, first=QUICK)
     sent = request(uuid, slurm.cluster, ["true"])
     sent["spec"]["requirements"] = ["echo going; sleep 1; echo still going"]
     agent.send(sent)
@@ -173,11 +161,11 @@ def test_a_cut_connection_does_not_stop_a_job_that_is_taken(slurm, tmp_path):
 def test_a_connection_cut_before_everything_arrived_leaves_nothing_submitted(slurm, tmp_path):
     uuid = new_uuid()
     upload = tar({"files/data": b"x" * 300000})
-    agent = Agent(tmp_path / "root", env=slurm.env)
+    agent = Agent(tmp_path / "root", env=slurm.env, first=QUICK)
     agent.send(request(uuid, slurm.cluster, ["true"]))
     agent.send({"type": "data"}, upload[:100000])
     agent.close()
-    with Agent(tmp_path / "root", env=slurm.env) as again:
+    with Agent(tmp_path / "root", env=slurm.env, first=QUICK) as again:
         assert again.ask("have", uuid=uuid)["taken"] is False
         assert slurm.jobs == []
         assert again.submit(uuid, ["true"], upload=upload, cluster=slurm.cluster)["native_id"] == "101"
@@ -185,7 +173,7 @@ def test_a_connection_cut_before_everything_arrived_leaves_nothing_submitted(slu
 
 def test_a_refusal_keeps_the_schedulers_words_and_is_final(slurm, tmp_path):
     slurm.set("refuse", "Batch job submission failed: Invalid partition name specified")
-    with Agent(tmp_path / "root", env=slurm.env) as agent:
+    with Agent(tmp_path / "root", env=slurm.env, first=QUICK) as agent:
         uuid = new_uuid()
         result = agent.submit(uuid, ["true"], cluster=slurm.cluster)
         assert (result["state"], result["condition"]) == ("FAILED", "submission_rejected")
@@ -198,7 +186,7 @@ def test_a_refusal_keeps_the_schedulers_words_and_is_final(slurm, tmp_path):
 
 def test_a_scheduler_that_is_away_blocks_with_a_plan_and_is_tried_again(slurm, tmp_path):
     slurm.set("down")
-    with Agent(tmp_path / "root", env=slurm.env) as agent:
+    with Agent(tmp_path / "root", env=slurm.env, first=QUICK) as agent:
         uuid = new_uuid()
         result = agent.submit(uuid, ["true"], cluster=slurm.cluster)
         assert result["state"] == "BLOCKED"
@@ -213,7 +201,7 @@ def test_a_scheduler_that_is_away_blocks_with_a_plan_and_is_tried_again(slurm, t
     assert len(slurm.jobs) == 1
 
 
-def test_an_accounting_that_is_away_is_no_answer(slurm, tmp_path, quick):
+def test_an_accounting_that_is_away_is_no_answer(slurm, tmp_path):
     """sbatch was tried, the queue does not know the job: without the accounting it may have run already."""
     slurm.set("sbatch.before", 'if mkdir "$S/once" 2>/dev/null; then kill -9 $PPID; exit 1; fi\n')
     slurm.set("nosacct")
@@ -222,7 +210,7 @@ def test_an_accounting_that_is_away_is_no_answer(slurm, tmp_path, quick):
     assert not crash(
         root, sys.executable, 10**9, request(uuid, slurm.cluster, ["true"]), tar({"files/data": b"x"}), slurm.env
     )
-    with Agent(root, env=slurm.env) as agent:
+    with Agent(root, env=slurm.env, first=QUICK) as agent:
         result = agent.submit(uuid, ["true"], cluster=slurm.cluster)
         assert result["state"] == "BLOCKED"
         assert slurm.jobs == []
@@ -234,7 +222,7 @@ def test_an_accounting_that_is_away_is_no_answer(slurm, tmp_path, quick):
 def test_two_agents_at_once_submit_once(slurm, tmp_path):
     slurm.set("sbatch.before", "sleep 0.5\n")
     uuid = new_uuid()
-    agents = [Agent(tmp_path / "root", env=slurm.env) for _ in range(3)]
+    agents = [Agent(tmp_path / "root", env=slurm.env, first=QUICK) for _ in range(3)]
     upload = tar({"files/data": b"x"})
     for agent in agents:
         agent.send(request(uuid, slurm.cluster, ["true"]))

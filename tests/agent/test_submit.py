@@ -76,7 +76,6 @@ def test_a_job_that_is_sent_again_is_not_submitted_again(agent):
     assert agent.ask("have", uuid=new_uuid())["known"] is False
 
 
-@every_python
 @pytest.mark.parametrize(
     "stage, condition", [("requirements", "requirements_failed"), ("compilation", "compilation_failed")]
 )
@@ -175,7 +174,6 @@ def repository(tmp_path_factory):
     return top / "outer"
 
 
-@every_python
 @pytest.mark.parametrize("reference, content", [("", "outer"), ("#side", "side"), ("#v1", "side")])
 def test_a_repository_is_cloned_with_its_submodules(agent, repository, reference, content):
     uuid = new_uuid()

@@ -19,11 +19,14 @@ PYTHONS = [sys.executable] + ([str(OLDEST)] if OLDEST.exists() else [])
 LOCAL = {"name": "local", "workload_manager": "local"}
 DEADLINE = 30.0
 
-_START = "import sys; sys.path.insert(0, {!r}); from project.agent.__main__ import main; sys.exit(main())"
+_START = "import sys; sys.path.insert(0, {!r}); {}; from project.agent.__main__ import main; sys.exit(main())"
+# An agent that takes the accounting for quick and loses its patience early, so that a test need not wait.
+QUICK = "import project.agent.native as n; n.ACCOUNTING_LAG = 0.2; import project.agent.control as c; c.PATIENCE = 1.0"
 
 
-def command(python=sys.executable):
-    return [python, "-E", "-s", "-S", "-c", _START.format(str(TREE))]
+def command(python=sys.executable, first="pass"):
+    """The agent's command line; `first` is Python that runs before it."""
+    return [python, "-E", "-s", "-S", "-c", _START.format(str(TREE), first)]
 
 
 def new_uuid():
@@ -64,10 +67,10 @@ def tar(entries):
 class Agent:
     """One agent process that serves us."""
 
-    def __init__(self, root, python=sys.executable, env=None):
+    def __init__(self, root, python=sys.executable, env=None, first="pass"):
         self.root = Path(root)
         self.process = subprocess.Popen(
-            command(python) + ["serve", str(root)],
+            command(python, first) + ["serve", str(root)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=dict(os.environ, **(env or {})),
