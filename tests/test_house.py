@@ -126,7 +126,7 @@ def test_core_and_agent_need_the_standard_library_alone(room: str) -> None:
     allowed = "project.core" if room == "project/core" else ("project.core", "project.agent")
     for path in files(room, suffix=".py"):
         for name in imported(path):
-            own = name == "project.core" or name.startswith(allowed)
+            own = name in {"project", "project.core"} or name.startswith(allowed)
             if not own and name.partition(".")[0] not in sys.stdlib_module_names:
                 wrong.append(f"{short(path)}: {name}")
             if name.startswith(("__future__.annotations", "dataclasses")):

@@ -80,22 +80,22 @@ def test_a_submission_takes_one_connection_and_leaves_one_watcher(testbed: Bed, 
     alone = Cli(tmp_path / "alone", testbed.folder / "known_hosts")
     alone.run("clusters", "import", testbed.clusters)
     (tmp_path / "job.sh").write_text("sleep 5\n")
-    path = write_input(tmp_path, testbed, username="asmith", job="job.sh", execution="sleep 3")
+    path = write_input(tmp_path, testbed, username="loner", job="job.sh", execution="sleep 3")
     log = testbed.folder / "log" / "alpha.sshd"
 
     def accepted() -> int:
-        return log.read_text().count("Accepted publickey for asmith")
+        return log.read_text().count("Accepted publickey for loner")
 
     before = accepted()
     document = alone.json("submit", path)
     assert accepted() - before == 1
-    left = [line for line in testbed.alpha.processes("asmith") if "watch" not in line and "slurm" not in line]
-    watchers = [line for line in testbed.alpha.processes("asmith") if "watch" in line]
+    left = [line for line in testbed.alpha.processes("loner") if "watch" not in line and "slurm" not in line]
+    watchers = [line for line in testbed.alpha.processes("loner") if "watch" in line]
     assert len(watchers) <= 1, watchers
     assert [line for line in left if "agent" in line] == [], left
     assert alone.until(document["job_uuid"])["state"] == "FINISHED"
     eventually(
-        lambda: not [line for line in testbed.alpha.processes("asmith") if "watch" in line],
+        lambda: not [line for line in testbed.alpha.processes("loner") if "watch" in line],
         "a watcher that has nothing left to watch ends",
     )
 

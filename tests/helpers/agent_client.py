@@ -13,9 +13,10 @@ from project.core import protocol
 from project.core.paths import JobPaths
 
 TREE = Path(__file__).resolve().parents[2]
-OLDEST = Path("/root/.pyenv/versions/3.6.15/bin/python")
+# Where pyenv keeps a Python 3.6; a machine without one tries the newer one alone (vermin keeps the floor there).
+_OLDEST = sorted(Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv").glob("versions/3.6.*/bin/python"))
 # The interpreters that are here: the one that runs the tests, and the oldest one supported if there is one.
-PYTHONS = [sys.executable] + ([str(OLDEST)] if OLDEST.exists() else [])
+PYTHONS = [sys.executable] + [str(path) for path in _OLDEST[-1:]]
 LOCAL = {"name": "local", "workload_manager": "local"}
 DEADLINE = 30.0
 

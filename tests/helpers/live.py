@@ -1,5 +1,6 @@
 """The testbed, the command line and the API server as tests use them. See tests/testbed/README.md."""
 
+import contextlib
 import email
 import email.message
 import email.policy
@@ -17,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from testbed.bed import PASSPHRASE, Testbed
+from testbed.parts import namespace, within
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PATIENCE = 60.0  # seconds within which anything that will happen has happened, on a busy machine too
@@ -116,9 +118,15 @@ class Cluster:
         return (self.bed.folder / "log" / f"{self.name}.sshd").read_text().count("Connection from ")
 
     def processes(self, user: str = "jdoe") -> list[str]:
-        """Command lines of the user's processes there; sshd's own and the asking one are left out."""
-        lines = self.ssh("ps -o args= -u $(id -un)", user).splitlines()
-        return [line for line in lines if not line.startswith(("sshd:", "ps -o args=", "bash -c ps", "sh -c ps"))]
+        """Command lines of the user's processes on this cluster (not of another testbed's); sshd's own are left out."""
+        found = []
+        for pid in within(namespace(self.bed.parts[f"{self.name}.home"].pid)):
+            with contextlib.suppress(OSError):
+                place = Path(f"/proc/{pid}")
+                if place.owner() == user:
+                    words = (place / "cmdline").read_bytes().rstrip(b"\0").split(b"\0")
+                    found.append(" ".join(os.fsdecode(word) for word in words))
+        return [line for line in found if line and not line.startswith("sshd:")]
 
 
 @dataclass

@@ -4,7 +4,7 @@ from pathlib import Path
 
 # name → number of nodes. gamma exists in the inventory only: nothing listens on its port.
 CLUSTERS = {"alpha": 4, "beta": 2}
-USERS = ("jdoe", "asmith")
+USERS = ("jdoe", "asmith", "loner")
 BLOCK = 40  # ports a testbed takes, from its base port on
 
 
