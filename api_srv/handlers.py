@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from typing import NamedTuple
+from uuid import uuid4
 
 from api_srv.problems import not_found
 from api_srv.services import clusters, jobs, reports
@@ -54,7 +55,7 @@ def get_jobs(services: Services, account: Account, params: Params, query: Params
 
 def post_jobs(services: Services, account: Account, params: Params, query: Params, body: Document) -> Answer:
     del params, query
-    uuid = str(body.get("job_uuid") or reports.new_id())
+    uuid = str(body.get("job_uuid") or uuid4())
     made = jobs.create(services, account, uuid, body)
     return Answer(jobs.found(services, account, made["job_uuid"]).document, 201)
 

@@ -1,7 +1,6 @@
 """Events arrive: each is applied once, in one compare-and-set with the history and the mails."""
 
 import re
-import uuid as uuid_module
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
@@ -238,8 +237,3 @@ def protected_input(document: Document, user_input: Document) -> Document:
     kept = {key: value for key, value in user_input.items() if key not in PROTECTED_INPUT}
     kept.update((key, old[key]) for key in PROTECTED_INPUT if key in old)
     return kept
-
-
-def new_id() -> str:
-    """An id for a job."""
-    return str(uuid_module.uuid4())

@@ -322,14 +322,14 @@ def test_a_jobs_token_does_not_change_whose_job_it_is(client: Any, services: Ser
     for fields in ({"cluster": "x"}, {"destination_cluster": {"name": "x"}}):
         event = history.make("agent", 1, "native", set=fields)
         assert client.post(path + "/events", json={"events": [event]}, headers=headers).status_code == 403
-    hostile = {**DOCUMENT["user_input"], "user_mail": "eve@example.org", "username": "eve", "notify": ["none"]}  # type: ignore[dict-item]  # a literal
+    hostile = {**DOCUMENT["user_input"], "user_mail": "eve@example.org", "username": "eve", "notify": ["none"]}
     hostile = {**hostile, "destination_cluster": "evil", "kwargs": {"key1": "changed"}}
     event = history.make("agent", 2, "input", set={"user_input": hostile, "owner": "eve"})
     assert client.post(path + "/events", json={"events": [event]}, headers=headers).status_code == 200
     assert client.put(path, json={"user_input": hostile}, headers=headers).status_code == 200
     kept = ann("GET", path)[1]["result"][mine]
     assert kept["owner"] == "ann"
-    assert kept["user_input"] == {**DOCUMENT["user_input"], "kwargs": {"key1": "changed"}}  # type: ignore[dict-item]  # a literal
+    assert kept["user_input"] == {**DOCUMENT["user_input"], "kwargs": {"key1": "changed"}}
     server = {**history.make("server", 1, "note")}
     assert client.post(path + "/events", json={"events": [server]}, headers=headers).status_code == 422
 

@@ -42,7 +42,7 @@ def dying(store: MongoStore, step: int) -> MongoStore:
         left[0] -= 1
         return insert(collection, documents)
 
-    mongo.insert_new = insert_new  # type: ignore[assignment]  # put back by the caller
+    mongo.insert_new = insert_new
     return store
 
 
@@ -57,14 +57,14 @@ def test_whoever_comes_next_moves_what_was_left(
     monkeypatch.setattr(mongo, "insert_new", mongo.insert_new)
     dying(store, step)
     with pytest.raises(Death):
-        reports.report(Services(store, Notifier()), ANN, store.job(UUID), {"events": events})  # type: ignore[arg-type]  # it exists
+        reports.report(Services(store, Notifier()), ANN, store.job(UUID), {"events": events})
     monkeypatch.undo()
 
     store = opened(client)
     services = Services(store, Notifier())
     assert store.counts() == {"QUEUED": 1}
     if then == "report":
-        assert reports.report(services, ANN, store.job(UUID), {"events": events})["applied"] == 0  # type: ignore[arg-type]  # it exists
+        assert reports.report(services, ANN, store.job(UUID), {"events": events})["applied"] == 0
     elif then == "events":
         assert len(store.events(UUID)) == 2
     elif then == "heads":
@@ -76,7 +76,7 @@ def test_whoever_comes_next_moves_what_was_left(
     assert len(store.outbox_rows()) == 2
     if then != "delete":
         assert [event["id"] for event in store.events(UUID)] == [event["id"] for event in events]
-        assert reports.report(services, ANN, store.job(UUID), {"events": events})["applied"] == 0  # type: ignore[arg-type]  # it exists
+        assert reports.report(services, ANN, store.job(UUID), {"events": events})["applied"] == 0
         assert store.events(UUID)[0]["applied"] is True
     assert client.db.jobs.count_documents({"pending_since": {"$gt": 0}}) == 0
 

@@ -1,3 +1,4 @@
+import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,17 +11,15 @@ from helpers import stores
 @pytest.fixture(scope="session")
 def wire_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], str]]:
     """The wire server, started when it is first asked for."""
-    running: list[tuple[object, str]] = []
+    with contextlib.ExitStack() as running:
+        urls: list[str] = []
 
-    def url() -> str:
-        if not running:
-            manager = stores.wire_server(tmp_path_factory.mktemp("wire"))
-            running.append((manager, manager.__enter__()))
-        return running[0][1]
+        def url() -> str:
+            if not urls:
+                urls.append(running.enter_context(stores.wire_server(tmp_path_factory.mktemp("wire"))))
+            return urls[0]
 
-    yield url
-    for manager, _ in running:
-        manager.__exit__(None, None, None)  # type: ignore[attr-defined]  # a context manager
+        yield url
 
 
 @pytest.fixture(params=stores.kinds())

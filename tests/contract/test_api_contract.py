@@ -204,7 +204,7 @@ def test_bad_events_are_refused_with_their_place(api: ApiClient) -> None:
         ({**good, "set": {"job_status": 3}}, "events[1].set.job_status"),
     ):
         with refused(422, where):
-            api.report(uuid, [good, bad])  # type: ignore[list-item]  # on purpose
+            api.report(uuid, [good, bad])
     assert api.job(uuid)["state"] == "PENDING"
     with refused(404):
         api.report(str(uuid4()), [good])

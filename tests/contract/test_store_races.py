@@ -72,7 +72,7 @@ def shared(
         if request.param == "sqlite":
             yield "sqlite", str(tmp_path / "home"), tracked
         else:
-            name = tracked().connection._name  # type: ignore[attr-defined]  # the database's name
+            name = tracked().connection._name
             url = stores.REAL_URL if request.param == "mongod" else wire_url()
             yield "mongo", f"{url} {name}", tracked
         for store in opened:
