@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from helpers.inputs import write_input
-from helpers.live import Bed, Cli, eventually
+from helpers.live import Bed, Cli, Server, eventually
 
 
 @pytest.mark.parametrize("key", ["rsa", "rsa_pass", "ecdsa"])
@@ -92,6 +92,7 @@ def test_a_submission_takes_one_connection_and_leaves_one_watcher(testbed: Bed, 
     left = [line for line in testbed.alpha.processes("loner") if "watch" not in line and "slurm" not in line]
     watchers = [line for line in testbed.alpha.processes("loner") if "watch" in line]
     assert len(watchers) <= 1, watchers
+    assert all(size < 30 * 1024 for size in testbed.alpha.memory("loner", "watch")), "30 MB for the watcher at most"
     assert [line for line in left if "agent" in line] == [], left
     assert alone.until(document["job_uuid"])["state"] == "FINISHED"
     eventually(
@@ -153,7 +154,7 @@ def test_without_a_server_the_command_line_fetches_what_happened(alone: Cli, tes
     assert (tmp_path / "out" / "result.txt").read_text() == "done\n"
 
 
-def test_cancel_hold_and_release(cli: Cli, testbed: Bed, tmp_path: Path) -> None:
+def test_a_cancelled_job_is_gone_from_slurm(cli: Cli, testbed: Bed, tmp_path: Path) -> None:
     (tmp_path / "job.sh").write_text("sleep 600\n")
     path = write_input(tmp_path, testbed, job="job.sh", execution="sleep 600", tags={"kind": "long"})
     uuid = cli.run("submit", "-q", path).last
@@ -163,3 +164,38 @@ def test_cancel_hold_and_release(cli: Cli, testbed: Bed, tmp_path: Path) -> None
     assert (document["state"], document["condition"]) == ("CANCELLED", "cancelled_by_user")
     assert "RUNNING" not in testbed.alpha.slurm(f"squeue -h -t all -j {document['native_id']} -o %T", code=None)
     assert cli.run("cancel", uuid, code=None).code == 0, "cancelling twice is no error"
+
+
+def test_hold_and_release_are_the_schedulers_own(cli: Cli, testbed: Bed, tmp_path: Path) -> None:
+    (tmp_path / "job.sh").write_text("true\n")
+    path = write_input(tmp_path, testbed, job="job.sh", scheduler_options=["--partition=closed"])
+    document = cli.json("submit", path)
+    uuid, native = document["job_uuid"], document["native_id"]
+    cli.run("hold", uuid)
+    cli.until(uuid, "PAUSED")
+    assert "JobHeld" in testbed.alpha.slurm(f"squeue -h -j {native} -o %r")
+    cli.run("release", uuid)
+    cli.until(uuid, "QUEUED")
+    assert "JobHeld" not in testbed.alpha.slurm(f"squeue -h -j {native} -o %r")
+    cli.run("cancel", uuid)
+    assert cli.until(uuid)["state"] == "CANCELLED"
+
+
+def test_a_submission_tells_the_clusters_load(cli: Cli, testbed: Bed, tmp_path: Path) -> None:
+    (tmp_path / "job.sh").write_text("true\n")
+    cli.run("submit", write_input(tmp_path, testbed, destination_cluster="beta", job="job.sh"))
+    status = cli.json("clusters", "show", "beta")["status"]
+    assert status["nodes"] == 2
+    assert status["cpus"] == 128
+
+
+def test_an_api_that_is_away_or_refuses_is_said_and_nothing_is_sent(
+    testbed: Bed, tmp_path: Path, server: Server
+) -> None:
+    (tmp_path / "job.sh").write_text("true\n")
+    path = write_input(tmp_path, testbed, job="job.sh")
+    nobody = Cli(tmp_path / "nobody", env={"JOBFERRY_API_URL": f"http://127.0.0.1:{testbed.bed.ports['gamma']}"})
+    assert nobody.run("submit", path, code=4).err
+    wrong = Cli(tmp_path / "wrong", env={**server.client_env, "JOBFERRY_API_PASSWORD": "wrong mare"})
+    ran = wrong.run("submit", path, code=4)
+    assert "wrong mare" not in ran.err

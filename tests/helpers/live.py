@@ -117,16 +117,29 @@ class Cluster:
         """SSH connections since the start."""
         return (self.bed.folder / "log" / f"{self.name}.sshd").read_text().count("Connection from ")
 
+    def memory(self, user: str, word: str) -> list[int]:
+        """Resident memory in KiB of the user's processes here whose command line holds `word`."""
+        sizes = []
+        for pid, line in self._processes(user):
+            if word in line:
+                with contextlib.suppress(OSError):
+                    status = Path(f"/proc/{pid}/status").read_text()
+                    sizes += [int(row.split()[1]) for row in status.splitlines() if row.startswith("VmRSS:")]
+        return sizes
+
     def processes(self, user: str = "jdoe") -> list[str]:
         """Command lines of the user's processes on this cluster (not of another testbed's); sshd's own are left out."""
+        return [line for _, line in self._processes(user)]
+
+    def _processes(self, user: str) -> list[tuple[int, str]]:
         found = []
         for pid in within(namespace(self.bed.parts[f"{self.name}.home"].pid)):
             with contextlib.suppress(OSError):
                 place = Path(f"/proc/{pid}")
                 if place.owner() == user:
                     words = (place / "cmdline").read_bytes().rstrip(b"\0").split(b"\0")
-                    found.append(" ".join(os.fsdecode(word) for word in words))
-        return [line for line in found if line and not line.startswith("sshd:")]
+                    found.append((pid, " ".join(os.fsdecode(word) for word in words)))
+        return [(pid, line) for pid, line in found if line and not line.startswith("sshd:")]
 
 
 @dataclass
