@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT = 10
 BANNER_TIMEOUT = 15
-AUTH_TIMEOUT = 60
+AUTH_TIMEOUT = 30
 # Seconds without the cluster reading what we send, on a connection that lives.
 WRITE_SILENCE = 120.0
 # As ServerAliveInterval and ServerAliveCountMax of ssh_config(5), which win.
