@@ -40,11 +40,7 @@ def cancel(session: "Session", request: Dict[str, Any]) -> Dict[str, Any]:
 
 
 def cancel_jobs(
-    runner: Runner,
-    user: str,
-    folders: Dict[str, Optional[Folder]],
-    ring: Callable[[], None],
-    patience: float = PATIENCE,
+    runner: Runner, user: str, folders: Dict[str, Optional[Folder]], ring: Callable[[], None]
 ) -> Dict[str, Outcome]:
     """Cancel each job and wait (a while) for the scheduler's word."""
     outcomes: Dict[str, Outcome] = {}

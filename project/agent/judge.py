@@ -2,7 +2,7 @@
 
 import os
 import time
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from project.agent.folder import Change, Folder, Record
 from project.agent.runner import Runner
@@ -16,6 +16,8 @@ from project.core.tracking import Age, Verdict
 # A job_status that changed, the state being the same, is worth an event so often (seconds for an element).
 STATUS_PACE = 0.01
 MEMORY = 64
+# Files of facts that are read before they are understood and let go; an element has two a run.
+PORTION = 1000
 # Ids in one question to the accounting: they are one argument, of which the kernel takes 128 KiB (execve(2)).
 ASKED = 4000
 # Bytes of a failed job's stderr that travel with the event.
@@ -37,7 +39,9 @@ class Followed:
         self.looked: Optional[float] = None
         self.status_at = 0.0
         self._facts: Dict[Optional[int], ends.Fact] = {}
-        self._names: Dict[Optional[int], List[str]] = {}
+        self._shared: Dict[ends.Fact, ends.Fact] = {}
+        self._rows: Dict[Any, Element] = {}
+        self._counts: Dict[Optional[int], int] = {}
         self._facts_stamp = 0
 
     def facts(self) -> Dict[Optional[int], ends.Fact]:
@@ -47,27 +51,66 @@ class Followed:
             stamp = os.stat(place).st_mtime_ns
             if stamp == self._facts_stamp:
                 return self._facts
-            fresh = self._fresh(os.listdir(place))
-            texts = {name: files.read_text(os.path.join(place, name)) or "" for name in fresh}
+            texts: Dict[str, str] = {}
+            last: Optional[int] = None
+            for name in self._fresh(os.listdir(place)):
+                # In portions, but an element's files together.
+                if len(texts) >= PORTION and _index_of(name) != last:
+                    self._keep(texts)
+                    texts = {}
+                texts[name] = files.read_text(os.path.join(place, name)) or ""
+                last = _index_of(name)
+            self._keep(texts)
         except OSError:
             return self._facts
-        self._facts.update(ends.read_facts(texts))
         # A file that appears within the clock's grain of this look must be seen at the next one.
         if time.time() - stamp / 1e9 > 2.0:
             self._facts_stamp = stamp
         return self._facts
 
+    def _keep(self, texts: Dict[str, str]) -> None:
+        """Remember facts, equal ones as one object, without what no verdict needs."""
+        for index, fact in ends.read_facts(texts).items():
+            slim = fact._replace(started_at="", ended_at="", node="")
+            self._facts[index] = self._shared.setdefault(slim, slim)
+
     def _fresh(self, names: List[str]) -> List[str]:
-        """The names of the elements that have more files than they had."""
-        by_index: Dict[Optional[int], List[str]] = {}
+        """The names of the elements that have more files than they had, an element's names side by side."""
+        counts: Dict[Optional[int], int] = {}
         for name in names:
-            _, _, rest = name.partition(".")
-            run, _, index = rest.partition(".")
-            if run.isdigit() and (not index or index.isdigit()):
-                by_index.setdefault(int(index) if index else None, []).append(name)
-        changed = [index for index, have in by_index.items() if len(have) != len(self._names.get(index, ()))]
-        self._names.update((index, by_index[index]) for index in changed)
-        return [name for index in changed for name in by_index[index]]
+            if _is_fact(name):
+                index = _index_of(name)
+                counts[index] = counts.get(index, 0) + 1
+        changed = {index for index, count in counts.items() if count != self._counts.get(index)}
+        self._counts.update((index, counts[index]) for index in changed)
+        mine = [name for name in names if _is_fact(name) and _index_of(name) in changed]
+        return sorted(mine, key=lambda name: (_index_of(name) or 0, name))
+
+    def remember(self, ended: tracking.Ended) -> None:
+        """Keep the ends of the elements; of a large array only what its job_status shows, equal rows as one object."""
+        if len(ended) <= ends.MANY:
+            self.known = ended
+            return
+        self.known = {index: self._slim(element) for index, element in ended.items()}
+
+    def _slim(self, one: Element) -> Element:
+        code = one.fields.get("ExitCode")
+        key = (one.native_id, one.word, one.state, one.condition, one.exit_code, one.reason, code)
+        if key not in self._rows:
+            fields = {} if code is None else {"ExitCode": code}
+            self._rows[key] = one._replace(index=None, fields=fields, name="")
+        return self._rows[key]
+
+
+def _is_fact(name: str) -> bool:
+    _, _, rest = name.partition(".")
+    run, _, index = rest.partition(".")
+    return run.isdigit() and (not index or index.isdigit())
+
+
+def _index_of(name: str) -> Optional[int]:
+    index = name.partition(".")[2].partition(".")[2]
+    return int(index) if index else None
 
 
 class Judge:
@@ -97,7 +140,8 @@ class Judge:
             verdict = tracking.judge(document, queue, history, job.facts(), job.age, job.known)
             passed = begin - job.looked if job.looked is not None else 0.0
             job.looked = begin
-            job.known, job.age = verdict.ended, job.age.after(passed, verdict)
+            job.remember(verdict.ended)
+            job.age = job.age.after(passed, verdict)
             try:
                 if worth(document, verdict, job) and apply(job, verdict):
                     changed.append(uuid)
@@ -109,20 +153,23 @@ class Judge:
         self.trouble = ""
         self.deaf = False
         try:
-            done = self._runner.run(self._scheduler.queue(self._user))
-            return self._scheduler.parse_queue(done.text(), done.exit_status, done.errors())
+            return self._scheduler.parse_queue(*self._ask(self._scheduler.queue(self._user)))
         except ClusterError as error:
             self.trouble = error.message
             self.deaf = True
             return None
+
+    def _ask(self, argv: List[str]) -> Tuple[str, int, str]:
+        # What the program wrote is not kept beside the text of it.
+        done = self._runner.run(argv)
+        return done.text(), done.exit_status, done.errors()
 
     def _history(self, wanted: List[str], records: Dict[str, Record]) -> Optional[Sequence[Element]]:
         now = time.time()
         oldest = min([float(record.memo.get("submitted") or now) for record in records.values()])
         try:
             argv = self._scheduler.history(wanted[:ASKED], base.since(now - oldest))
-            done = self._runner.run(argv)
-            return self._scheduler.parse_history(done.text(), done.exit_status, done.errors())
+            return self._scheduler.parse_history(*self._ask(argv))
         except ClusterError as error:
             self.trouble = error.message
             return None

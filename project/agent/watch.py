@@ -50,11 +50,16 @@ class Watched:
         stamps = []
         for path in (self.folder.paths.events, self.folder.paths.record):
             with contextlib.suppress(OSError):
-                status = os.stat(path)
-                stamps.append((status.st_mtime_ns, status.st_size, status.st_ino))
+                found = os.stat(path)
+                stamps.append((found.st_mtime_ns, found.st_size, found.st_ino))
         if stamps == self.stamp:
             return False
         self.record = self.folder.read()
+        status = self.record.document.get("job_status") or {}
+        # 10,000 elements have few different states.
+        seen: Dict[str, str] = {}
+        for name, values in status.items():
+            status[name] = [seen.setdefault(value, value) for value in values]
         self.stamp = stamps
         return True
 

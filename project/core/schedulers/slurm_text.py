@@ -155,11 +155,20 @@ def _job_id(text: str) -> Optional[_Id]:
 
 def rows(text: str, count: int) -> Iterator[List[str]]:
     """Rows of `count` fields, each ended by a separator."""
-    fields = text.split(SEPARATOR)
-    for start in range(0, len(fields) - count, count):
-        row = fields[start : start + count]
-        # The first field is a job's id: what stands in lines before it is the line break after the last row, or a site's greeting.
-        row[0] = row[0].rpartition("\n")[2]
+    # Cut off one by one, not split at once, and equal fields are one object: an array has 10,000 rows, the watcher 30 MB.
+    start = 0
+    seen = {}  # type: Dict[str, str]
+    while True:
+        row = []  # type: List[str]
+        while len(row) < count:
+            end = text.find(SEPARATOR, start)
+            if end < 0:
+                return
+            field = text[start:end]
+            # The first field is a job's id: what stands in lines before it is the line break after the last row, or a
+            # site's greeting. It is its row's own.
+            row.append(seen.setdefault(field, field) if row else field.rpartition("\n")[2])
+            start = end + 1
         yield row
 
 
