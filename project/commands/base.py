@@ -84,7 +84,7 @@ class Session:
                 self.settings,
                 self.api,
                 self.ui,
-                no_input=not self.ui.interactive,
+                no_input=not self.ui.interactive or bool(getattr(self.args, "asks_nothing", False)),
                 accept_new_host_key=bool(getattr(self.args, "accept_new_host_key", False)),
                 username=self.args.username or "",
                 private_key=self.args.private_key or "",

@@ -18,6 +18,8 @@ DEFAULT_LIMIT = 50
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `ls`."""
     selection_arguments(parser, act=False)
+    # A list of many jobs is no place for a passphrase or a host key: what cannot be reached without is a warning.
+    parser.set_defaults(asks_nothing=True)
     parser.add_argument(
         "--limit", type=int, default=DEFAULT_LIMIT, metavar="N", help="at most N jobs (default: 50; 0: all)"
     )

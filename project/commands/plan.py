@@ -23,7 +23,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(session: Session) -> Answer:
     """Plan."""
-    from project.engine import planning
+    from project.engine.planning import plan as planned
 
-    found: dict[str, Any] = planning.plan(session.context, submit.request(session))
+    found: dict[str, Any] = planned(session.context, submit.request(session))
     return Answer(data=found, text=plan.page(found, session.output))

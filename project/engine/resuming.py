@@ -30,9 +30,10 @@ def resume(context: Context, uuid: str) -> Json:
     last = max((int(event["seq"]) for event in history if event.get("source") == "client"), default=0)
     submission = Submission(context, request, uuid, last)
     submission.cluster = cluster
+    # Not being able to look says nothing of the job, which may run there: its state stays as it is.
+    with submission.ui.step(f"Connecting to {cluster['name']}"):
+        link = context.open(cluster, login)
     try:
-        with submission.ui.step(f"Connecting to {cluster['name']}"):
-            link = context.open(cluster, login)
         # Whatever is there may have arrived by the first attempt.
         submission.sent = True
         have = link.request("have", workdir=str(cluster.get("workdir") or ""), uuid=uuid)

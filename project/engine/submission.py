@@ -173,9 +173,16 @@ class Submission:
             if found.rejected:
                 self.ui.warn(message)
             chosen = {"cluster": self.cluster["name"], "destination_cluster": self.cluster}
-            self.journal.add("cluster", message=message, data=found.facts(asked), set=chosen)
+            # That it is the wanted one stands in the record already.
+            known = self.cluster is wanted and not found.rejected and not self.modules.staging
+            self.journal.add("cluster", later=known, message=message, data=found.facts(asked), set=chosen)
             try:
-                own = login if self.cluster is wanted else self.peer_login(login)
+                own = login
+                if self.cluster is not wanted:
+                    own = self.peer_login(login)
+                    # Later verbs reach the job where it is, not where it was wanted.
+                    name, user = self.cluster["name"], own.username
+                    remembered.save(self.context.home, self.uuid, cluster=name, username=user)
                 self.send(self.connect(own, probes[str(self.cluster["name"])].opened), files)
                 return
             except ClusterError as error:
@@ -239,6 +246,8 @@ class Submission:
                 self.collect_events(link)
                 raise
             self.ui.warn(f"{error.message} The cluster has the job and goes on by itself.")
+            self.journal.relay([])
+            self.journal.settle()
             return
         except JobferryError:
             self.collect_events(link)

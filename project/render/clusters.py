@@ -6,7 +6,7 @@ from typing import Any
 from project.core.process import quote
 from project.render import times
 from project.render.output import Output
-from project.render.text import clean, fields, seconds, table
+from project.render.text import clean, fields, seconds, size, table
 
 Cluster = Mapping[str, Any]
 
@@ -76,7 +76,7 @@ def page(cluster: Cluster, output: Output) -> str:
         ("work folder", clean(cluster.get("workdir") or ("" if here(cluster) else "$HOME/.jobferry/jobs"))),
         ("python", clean(cluster.get("python") or "")),
         ("profile", "\n".join(clean(line) for line in ([profile] if isinstance(profile, str) else profile))),
-        *[(clean(key).replace("_", " "), clean(value)) for key, value in status.items() if _plain(value)],
+        *[(clean(key).replace("_", " "), _shown(key, value)) for key, value in status.items() if _plain(value)],
     ]
     text = fields(pairs, columns=output.columns, palette=output.palette())
     line = crontab(cluster)
@@ -89,6 +89,12 @@ CRONTAB = (
     "Optional: this crontab line on its login node keeps jobs followed after the",
     "login node was restarted:",
 )
+
+
+def _shown(key: str, value: Any) -> str:
+    if "memory" in key and isinstance(value, int):
+        return size(value)
+    return f"{times.local(value)} ({times.age(value)} ago)" if key in ("time", "updated") else clean(value)
 
 
 def _plain(value: object) -> bool:

@@ -57,7 +57,7 @@ class LineUi:
         """One of the options, or None for none of them (also when nobody can answer)."""
         if not self.interactive or not options:
             return None
-        lines = [plain.clean_block(question)]
+        lines = [self._wrapped(plain.clean_block(question))]
         lines += [f"  {number}  {plain.clean(option)}" for number, option in enumerate(options, 1)]
         self._ask_line("\n".join(lines))
         while True:
@@ -75,7 +75,7 @@ class LineUi:
         if not self.interactive:
             return False
         while True:
-            answer = self._read(f"{plain.clean_block(question)} [y/N] ").strip().lower()
+            answer = self._read(self._wrapped(f"{plain.clean_block(question)} [y/N]") + " ").strip().lower()
             if answer in ("", "n", "no"):
                 return False
             if answer in ("y", "yes"):
@@ -99,6 +99,9 @@ class LineUi:
             return default
         shown = f" [{plain.clean(default)}]" if default else ""
         return self._read(f"{plain.clean_block(question)}{shown}: ").strip() or default
+
+    def _wrapped(self, text: str) -> str:
+        return "\n".join(plain.wrap(text, self.output.columns - 1))
 
     def _read(self, prompt: str) -> str:
         sys.stderr.write(prompt)
