@@ -26,6 +26,7 @@ class Journal:
         self._queue: queue.Queue[Callable[[], None]] = queue.Queue()
         self._error: BaseException | None = None
         self._thread: threading.Thread | None = None
+        self._held: list[Json] = []
         self.created: Json = {}
         self.cancelled = False
 
@@ -37,14 +38,17 @@ class Journal:
 
         self._do(work)
 
-    def add(self, kind: str, **fields: Any) -> None:
-        """Record an event."""
+    def add(self, kind: str, later: bool = False, **fields: Any) -> None:
+        """Record an event; `later`: it says nothing new that could be missed, and may travel with the next ones."""
         self._seq += 1
-        event = history.make("client", self._seq, kind, **fields)
-        self._do(lambda: self._report([event], None))
+        self._held.append(history.make("client", self._seq, kind, **fields))
+        if not later:
+            self.relay([])
 
     def relay(self, events: list[Json], status: Json | None = None) -> None:
         """Pass on the agent's events, and the cluster's load."""
+        events = self._held + events
+        self._held = []
         if not events and not status:
             return
 

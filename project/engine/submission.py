@@ -253,6 +253,11 @@ class Submission:
             self.collect_events(link)
             raise
         self.settle(result)
+        if self.journal.cancelled:
+            # The wish came while the job was on its way.
+            link.request("cancel", workdir=str(self.cluster.get("workdir") or ""), uuids=[self.uuid])
+            self.collect_events(link)
+            self.journal.settle()
 
     def settle(self, result: Json) -> None:
         """Pass on what the agent says. Raises ClusterError when it could not submit the job."""

@@ -27,10 +27,13 @@ class Engine:
         self.folder = folder
         self.ui = SilentUi()
         self.api = ApiClient(EmbeddedApi(home).call)
+        self._contexts = []
         self.context = self.new_context()
 
     def new_context(self, **more):
-        return Context(**{"api": self.api, "ui": self.ui, "home": self.home, **more})
+        made = Context(**{"api": self.api, "ui": self.ui, "home": self.home, **more})
+        self._contexts.append(made)
+        return made
 
     def request(self, text="", modules=None, name="input.yml", **more):
         path = self.folder / name
@@ -60,7 +63,8 @@ class Engine:
         return [event["kind"] for event in self.api.events(uuid)]
 
     def stop(self):
-        self.context.close()
+        for context in self._contexts:
+            context.close()
         for pid in watchers(self.home):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM)

@@ -265,6 +265,18 @@ def test_a_connection_that_breaks_after_the_job_was_taken_is_no_failure(engine, 
     assert any("goes on by itself" in line for line in engine.ui.warnings)
 
 
+def test_a_wish_to_cancel_that_comes_while_the_job_is_on_its_way(engine, monkeypatch):
+    real = submission.Submission.fields
+
+    def fields(self, *args):
+        engine.api.cancel(self.uuid)
+        return real(self, *args)
+
+    monkeypatch.setattr(submission.Submission, "fields", fields)
+    document = with_data(engine).submit(HELLO.replace("- cat", "- exec sleep 300 #"))
+    assert engine.until(document["job_uuid"])["state"] == "CANCELLED"
+
+
 def test_cancel_hold_and_remove(engine):
     document = with_data(engine).submit(HELLO.replace("- cat", "- exec sleep 300 #"))
     uuid = document["job_uuid"]
