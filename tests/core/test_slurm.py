@@ -264,6 +264,25 @@ def test_an_unknown_word_is_unknown(word):
     assert (element.state, element.condition, element.word) == (expected, "", word)
 
 
+@pytest.mark.parametrize(
+    ("reason", "state"),
+    [
+        ("JobHeldUser", base.HELD),
+        ("JobHeldUser,JobHeldAdmin", base.HELD),
+        ("(JobHeldAdmin)", base.WAITING),
+        ("PartitionDown,JobHeldUser", base.WAITING),
+        ("JobHeldUser,PartitionDown", base.WAITING),
+        ("launch failed requeued held", base.HELD),
+        ("ReqNodeNotAvail, UnavailableNodes:beta2", base.WAITING),
+        ("Nodes required for job are DOWN, DRAINED or reserved for jobs in higher priority partitions", base.WAITING),
+    ],
+)
+def test_a_row_is_held_when_all_of_it_is(reason, state):
+    fields = ["5_[0-5]", "PENDING", "1", "1", "0:00", "1:00", "batch", "", "x", reason, "/w"]
+    found = SLURM.parse_queue(row(*fields))[0]
+    assert (found.state, found.reason) == (state, reason)
+
+
 def test_rows_that_are_torn_or_foreign_are_left_out():
     text = (
         "Greetings\nfrom the login node\n"

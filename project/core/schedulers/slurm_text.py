@@ -255,7 +255,8 @@ def _graver(one: Element, other: Element) -> Element:
 def _meaning(word: str, reason: str, uid: str) -> Tuple[str, str]:
     """State and condition of a native state. `uid` is the job owner's, "" when the answer does not tell."""
     first = word.split()[0].rstrip("+") if word.strip() else ""
-    if first == "PENDING" and _HELD_REASONS.match(reason):
+    # A row for many elements has the reasons of all of them, with commas between.
+    if first == "PENDING" and reason and all(_HELD_REASONS.match(part.strip()) for part in reason.split(",")):
         return base.HELD, ""
     if first in _LIVE:
         return _LIVE[first], ""
