@@ -113,7 +113,12 @@ class Courier:
             token = (files.read_text(folder.paths.token) or "").strip()
             if not token:
                 return
-            self._bags[folder.uuid] = Mailbag(folder, str(report["url"]), token)
+            try:
+                self._bags[folder.uuid] = Mailbag(folder, str(report["url"]), token)
+            except ApiError as error:
+                # An address that is none: the events stay here until they are fetched.
+                self._log("{}: {}".format(folder.uuid, error.message))
+                return
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="courier", daemon=True)
             self._thread.start()

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from typing import Callable, Dict, List, Optional
+from typing import Callable, Dict, List, Optional, Sequence
 from urllib.parse import unquote, urlsplit
 
 from project.agent import texts
@@ -14,28 +14,36 @@ from project.core.paths import JobPaths
 FAILED = "input_staging_failed"
 Stop = Callable[[], bool]
 Hear = Callable[[str], None]
+# Runs a program: None when it went well, else what it said.
+Run = Callable[[List[str]], Optional[str]]
 
 
-def fetch(kind: str, job: str, paths: JobPaths, env: Dict[str, str], hear: Hear, stop: Stop) -> None:
+def fetch(
+    kind: str, job: str, paths: JobPaths, env: Dict[str, str], hear: Hear, stop: Stop, handles: Sequence[int] = ()
+) -> None:
     """Bring what `job` names into work/, whole or not at all; `kind` is jobspec.GIT or jobspec.URL.
 
     Raises ClusterError(condition input_staging_failed) with the program's own words.
     """
+
+    def run(argv: List[str]) -> Optional[str]:
+        return _run(argv, env, hear, stop, handles)
+
     aside = os.path.join(paths.incoming, "files")
     remove_tree(paths.incoming)
     os.mkdir(paths.incoming, 0o700)
     if kind == jobspec.GIT:
-        _clone(job, aside, env, hear, stop)
+        _clone(job, aside, run)
     else:
         os.mkdir(aside)
-        _download(job, aside, env, hear, stop)
+        _download(job, aside, bool(shutil.which("curl", path=env.get("PATH"))), run)
     if os.path.isdir(paths.work):
         remove_tree(paths.work)
     os.rename(aside, paths.work)
     remove_tree(paths.incoming)
 
 
-def _clone(job: str, target: str, env: Dict[str, str], hear: Hear, stop: Stop) -> None:
+def _clone(job: str, target: str, run: Run) -> None:
     address, reference = jobspec.git_url(job)
     options: List[str] = []
     if urlsplit(address).scheme == "file":
@@ -44,13 +52,13 @@ def _clone(job: str, target: str, env: Dict[str, str], hear: Hear, stop: Stop) -
     url = texts.to_path(address)
     clone = ["git"] + options + ["clone", "--recursive", "--quiet"]
     branch = ["--branch", texts.to_path(reference)] if reference else []
-    result = _run(clone + branch + ["--", url, target], env, hear, stop)
+    result = run(clone + branch + ["--", url, target])
     if result is not None and reference and "not found" in result:
         # `--branch` takes branches and tags; a commit must be checked out.
         remove_tree(target)
-        result = _run(clone + ["--", url, target], env, hear, stop)
+        result = run(clone + ["--", url, target])
         for more in (["checkout", "--quiet", reference, "--"], ["submodule", "update", "--init", "--recursive"]):
-            result = result or _run(["git"] + options + ["-C", target] + more, env, hear, stop)
+            result = result or run(["git"] + options + ["-C", target] + more)
     if result is not None:
         raise ClusterError(
             "Cloning {} failed: {}".format(job, result),
@@ -59,15 +67,13 @@ def _clone(job: str, target: str, env: Dict[str, str], hear: Hear, stop: Stop) -
         )
 
 
-def _download(job: str, folder: str, env: Dict[str, str], hear: Hear, stop: Stop) -> None:
+def _download(job: str, folder: str, curl: bool, run: Run) -> None:
     name = unquote(os.path.basename(urlsplit(job).path)).replace("/", "_").replace("\0", "")
     target = os.path.join(folder, texts.to_path(name if name not in ("", ".", "..") else "download"))
     url = texts.to_path(job)
-    if shutil.which("curl", path=env.get("PATH")):
+    if curl:
         argv = ["curl", "--fail", "--silent", "--show-error", "--location", "--retry", "2", "--connect-timeout", "30"]
-        result = _run(
-            argv + ["--proto", "=http,https,ftp", "--output", target, "--url", url, "--globoff"], env, hear, stop
-        )
+        result = run(argv + ["--proto", "=http,https,ftp", "--output", target, "--url", url, "--globoff"])
     else:
         result = _by_urllib(url, target)
     if result is not None:
@@ -90,14 +96,14 @@ def _by_urllib(url: str, target: str) -> Optional[str]:
     return None
 
 
-def _run(argv: List[str], env: Dict[str, str], hear: Hear, stop: Stop) -> Optional[str]:
+def _run(argv: List[str], env: Dict[str, str], hear: Hear, stop: Stop, handles: Sequence[int]) -> Optional[str]:
     """None when it went well, else the end of what the program said."""
 
     def on_output(piece: bytes) -> None:
         hear(piece.decode("utf-8", "replace"))
 
     try:
-        done = process.run(argv, env=env, on_output=on_output, limit=65536, stop=stop)
+        done = process.run(argv, env=env, on_output=on_output, limit=65536, stop=stop, pass_fds=handles)
     except FileNotFoundError:
         return "there is no {} on this machine".format(argv[0])
     if done.exit_status == 0:

@@ -149,7 +149,10 @@ class Folder:
         with locks.held(self.paths.lock):
             self._mend()
             change = Change(self.read())
+            before = repr((change.record.steps, change.record.memo))
             yield change
+            if not change.events and repr((change.record.steps, change.record.memo)) == before:
+                return
             if change.events:
                 lines = "\n".join(json.dumps(event, sort_keys=True) for event in change.events)
                 files.append_line(self.paths.events, lines)

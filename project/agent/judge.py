@@ -143,7 +143,7 @@ class Judge:
             job.remember(verdict.ended)
             job.age = job.age.after(passed, verdict)
             try:
-                if worth(document, verdict, job) and apply(job, verdict):
+                if worth(records[uuid], verdict, job) and apply(job, verdict):
                     changed.append(uuid)
             except OSError as error:
                 self.trouble = "{}: {}: {}".format(uuid, error.strerror or error, error.filename)
@@ -175,11 +175,13 @@ class Judge:
             return None
 
 
-def worth(document: Dict[str, Any], verdict: Verdict, job: Followed) -> bool:
-    """True when the verdict says something that the document does not."""
+def worth(record: Record, verdict: Verdict, job: Followed) -> bool:
+    """True when the verdict says something that the record does not."""
+    document = record.document
     if verdict.state and verdict.state != document["state"]:
         return True
-    if verdict.run > (document.get("run") or 0) or verdict.notes:
+    told = record.memo.get("notes") or []
+    if verdict.run > (document.get("run") or 0) or any(note not in told for note in verdict.notes):
         return True
     if not verdict.answered or verdict.job_status == document.get("job_status"):
         return False

@@ -224,7 +224,7 @@ def main(root: str) -> int:
     store.make()
     while True:
         try:
-            with locks.held(store.daemon_lock, wait=False):
+            with locks.held_soon(store.daemon_lock):
                 _serve(store)
         except files.Busy:
             return 0

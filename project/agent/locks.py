@@ -29,6 +29,22 @@ def held(path: str, wait: bool = True) -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def held_soon(path: str, patience: float = 0.5) -> Iterator[None]:
+    """Hold the lock `path`. Raises files.Busy when it is held all through `patience` seconds: a look at it (`is_held`) is not."""
+    until = time.monotonic() + patience
+    with contextlib.ExitStack() as stack:
+        while True:
+            try:
+                stack.enter_context(held(path, wait=False))
+                break
+            except files.Busy:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.05)
+        yield
+
+
 def is_held(path: str) -> bool:
     """True when another process (or another descriptor of this one) holds the lock now."""
     if not os.path.exists(path):

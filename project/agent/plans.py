@@ -5,7 +5,8 @@ import errno
 import time
 from typing import Any, Dict, Optional
 
-from project.core.errors import JobferryError
+from project.core import units
+from project.core.errors import JobferryError, UserError
 
 FIRST, LONGEST = 2.0, 600.0
 DAY = 24 * 3600.0
@@ -27,9 +28,9 @@ def cause_of(error: Exception) -> str:
 def following(
     plan: Optional[Dict[str, Any]], cause: str, limits: Dict[str, Any], now: float
 ) -> Optional[Dict[str, Any]]:
-    """The plan after one more try; None when it is time to give up. `limits`: cause → seconds (a cluster's `retry`)."""
+    """The plan after one more try; None when it is time to give up. `limits`: cause → how long (a cluster's `retry`)."""
     tries = 1
-    until = now + float(limits.get(cause) or LIMITS.get(cause, DAY))
+    until = now + _limit(limits.get(cause), LIMITS.get(cause, DAY))
     if plan and plan.get("cause") == cause:
         tries = int(plan.get("tries") or 0) + 1
         until = seconds(plan["until"])
@@ -37,6 +38,14 @@ def following(
         return None
     delay = min(LONGEST, FIRST * 2.0 ** min(tries - 1, 20))
     return {"cause": cause, "next": stamp(min(now + delay, until)), "tries": tries, "until": stamp(until)}
+
+
+def _limit(value: Any, default: float) -> float:
+    """A limit in seconds or as a duration (`2d12h`)."""
+    try:
+        return float(units.parse_duration(value) if isinstance(value, str) else value or default)
+    except (UserError, TypeError, ValueError):
+        return default
 
 
 def due(plan: Optional[Dict[str, Any]], now: float) -> bool:

@@ -3,10 +3,12 @@
 Each step leaves its name in the record when it is done, so that an agent that was killed is continued where it stopped.
 """
 
+import contextlib
 import os
-from typing import Any, Callable, Dict, List
+import time
+from typing import Any, Callable, Dict, List, Sequence
 
-from project.agent import fetch, shell
+from project.agent import fetch, locks, shell
 from project.agent.folder import Folder
 from project.agent.report import Reporter
 from project.core import files, jobspec, states
@@ -15,6 +17,8 @@ from project.core.jobspec import JobSpec
 
 # stage of shell lines → the input's key; the condition is `<stage>_failed`.
 SHELL_STAGES = ("requirements", "compilation")
+# Seconds for which the programs of a killed agent are waited for; then one of them went to the background for good.
+ORPHANS = 3600.0
 # Lines of a failed command's output that travel with the error.
 SHOWN_LINES = 20
 
@@ -32,12 +36,28 @@ class Preparation:
         self.reporter = reporter
         self.stop = stop
         self.request = folder.request()
+        self._lock = self.paths.busy + ".programs"
+        self._handles: Sequence[int] = ()
 
     def run(self) -> Dict[str, Any]:
         """All steps that are not done yet; the input as it is after them.
 
         Raises JobferryError with the job's condition, Cancelled, OSError.
         """
+        with contextlib.ExitStack() as stack:
+            self._await_orphans()
+            # What we start holds this lock too, and longer than we do if we are killed.
+            self._handles = stack.enter_context(locks.inherited(self._lock)) if not locks.is_held(self._lock) else ()
+            return self._steps()
+
+    def _await_orphans(self) -> None:
+        """Wait until what an agent that was killed has started has ended too: two `make` in one folder spoil each other."""
+        until = time.monotonic() + ORPHANS
+        while locks.is_held(self._lock) and time.monotonic() < until:
+            self._check()
+            time.sleep(0.1)
+
+    def _steps(self) -> Dict[str, Any]:
         data = self.data()
         spec = jobspec.parse(data)
         self._fetch(spec)
@@ -92,7 +112,7 @@ class Preparation:
             self.reporter.progress("{} {}".format(word, spec.job), "fetch")
             env = shell.environment(spec.env)
             hear = self._hearing("fetch")
-            self._once("fetch", lambda: fetch.fetch(kind, spec.job, self.paths, env, hear, self.stop))
+            self._once("fetch", lambda: fetch.fetch(kind, spec.job, self.paths, env, hear, self.stop, self._handles))
 
     def _move_on(self, spec: JobSpec) -> None:
         if spec.requirements or spec.compilation or self.modules("preprocessing"):
@@ -115,7 +135,7 @@ class Preparation:
             self._tell([self.folder.note("command", data=data)])
 
         env = shell.environment(spec.env)
-        failed = shell.run_lines(lines, self.paths, env, self._hearing(stage), self.stop, done)
+        failed = shell.run_lines(lines, self.paths, env, self._hearing(stage), self.stop, done, self._handles)
         self._check()
         if failed is not None:
             said = [line for line in failed.output.splitlines() if line.strip()][-SHOWN_LINES:]

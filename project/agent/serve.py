@@ -1,5 +1,6 @@
 """Serves the client's requests on a stream until it ends. The protocol is in `core.protocol`."""
 
+import contextlib
 import os
 import socket
 import sys
@@ -116,11 +117,9 @@ def from_os(error: OSError) -> JobferryError:
 def serve(root: str, source: BinaryIO, sink: BinaryIO) -> int:
     """Serve one client; the exit status."""
     session = Session(root, source, sink)
-    try:
+    # Where that is not possible every op says why; looking at a job may work all the same.
+    with contextlib.suppress(OSError):
         os.makedirs(session.root.live, mode=0o700, exist_ok=True)
-    except OSError as error:
-        session.client.send(to_wire(from_os(error)))
-        return 3
     try:
         session.hello()
         spawn.watcher_if_needed(session.root)

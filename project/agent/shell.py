@@ -5,7 +5,7 @@ Each line is run by its own `/bin/sh` in work/, and what it changed of the folde
 """
 
 import os
-from typing import Callable, Dict, List, NamedTuple, Optional
+from typing import Callable, Dict, List, NamedTuple, Optional, Sequence
 
 from project.agent import texts
 from project.core import files, process
@@ -39,11 +39,15 @@ def run_lines(
     on_output: Callable[[str], None],
     stop: Callable[[], bool],
     done: Optional[Callable[[Ran], None]] = None,
+    handles: Sequence[int] = (),
 ) -> Optional[Ran]:
-    """Run the lines in order; the one that failed (or was stopped), None when all went well."""
+    """Run the lines in order; the one that failed (or was stopped), None when all went well.
+
+    :param handles: descriptors that they keep open.
+    """
     folder = paths.work
     for line in lines:
-        ran = _run(line, paths, folder, dict(env, **_kept_environment(paths)), on_output, stop)
+        ran = _run(line, paths, folder, dict(env, **_kept_environment(paths)), on_output, stop, handles)
         if done is not None:
             done(ran)
         if ran.exit_status != 0 or ran.stopped:
@@ -59,6 +63,7 @@ def _run(
     env: Dict[str, str],
     on_output: Callable[[str], None],
     stop: Callable[[], bool],
+    handles: Sequence[int],
 ) -> Ran:
     kept: List[bytes] = []
     size = [0]
@@ -72,7 +77,7 @@ def _run(
         on_output(piece.decode("utf-8", "replace"))
 
     argv = ["/bin/sh", "-c", _WRAPPER, "sh", paths.shell_state, paths.shell_state + ".cwd", texts.to_path(line)]
-    completed = process.run(argv, cwd=folder, env=env, on_output=hear, limit=1024, stop=stop)
+    completed = process.run(argv, cwd=folder, env=env, on_output=hear, limit=1024, stop=stop, pass_fds=handles)
     return Ran(line, completed.exit_status, completed.seconds, texts.tail(b"".join(kept), TAIL), completed.stopped)
 
 

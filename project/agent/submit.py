@@ -63,7 +63,7 @@ def _take(session: "Session", folder: Folder, request: Dict[str, Any]) -> None:
     data = _checked(request)
     folder.create()
     with contextlib.ExitStack() as stack:
-        stack.enter_context(work.alone(folder, session.client, wait=True))
+        stack.enter_context(work.alone(folder, session.client))
         if folder.taken():
             for _ in session.pieces() if request.get("upload") else ():
                 pass

@@ -22,7 +22,11 @@ def sync(session: "Session", request: Dict[str, Any]) -> Dict[str, Any]:
     workdir = session.workdir(request)
     asked: Dict[str, Any] = request.get("jobs") or {}
     folders = {uuid: Folder(workdir, uuid) for uuid in asked}
-    if any(folder.taken() and not folder.read().final for folder in folders.values()):
+    living = [folder for folder in folders.values() if folder.taken() and not folder.read().final]
+    for folder in living:
+        if not os.path.exists(spawn.live_marker(session.root, folder.uuid)):
+            spawn.mark_live(session.root, folder.uuid, workdir)
+    if living:
         refresh(session.root)
     answer: Dict[str, Any] = {}
     room, more = MAX_BYTES, False

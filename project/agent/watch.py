@@ -27,6 +27,7 @@ PART = 0.1
 TICK = 0.25
 CHILDREN = 4
 CANCEL_EVERY = 30.0
+CANCEL_AGAIN = 2.0
 # A round may cost this part of the time at most: a query of 10,000 elements is not made every second.
 LOAD = 0.25
 LOG_BYTES = 256 * 1024
@@ -211,6 +212,8 @@ class Watcher:
                 one.cancelled_at = now
                 trouble = control.cancel_one(one.folder, self.runner)
                 if trouble:
+                    # Nobody has heard it: say it again soon.
+                    one.cancelled_at = now - CANCEL_EVERY + CANCEL_AGAIN
                     self.log("{}: cancel: {}".format(one.folder.uuid, trouble))
 
     def _judge(self) -> None:
@@ -274,7 +277,7 @@ def watch(root: str) -> int:
     place = Root(root)
     while True:
         try:
-            with locks.held(place.watch_lock, wait=False):
+            with locks.held_soon(place.watch_lock):
                 # For people who look who it is; the lock itself is what counts.
                 with open(place.watch_lock, "r+") as stream:
                     stream.write("{}\n".format(os.getpid()))

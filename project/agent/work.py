@@ -29,15 +29,15 @@ def carry_on(folder: Folder, runner: Runner, reporter: Optional[Reporter] = None
     reporter = reporter or Reporter()
     with contextlib.ExitStack() as stack:
         try:
-            stack.enter_context(alone(folder, reporter, wait))
+            stack.enter_context(alone(folder, reporter) if wait else locks.held_soon(folder.paths.busy))
         except files.Busy:
             return
         _Work(folder, runner, reporter).run()
 
 
 @contextlib.contextmanager
-def alone(folder: Folder, reporter: Reporter, wait: bool) -> Iterator[None]:
-    """Hold the job's `busy` lock. Raises files.Busy when it is held and `wait` is False."""
+def alone(folder: Folder, reporter: Reporter) -> Iterator[None]:
+    """Hold the job's `busy` lock; wait for whoever holds it, and say so."""
     told = False
     with contextlib.ExitStack() as stack:
         while True:
@@ -45,8 +45,7 @@ def alone(folder: Folder, reporter: Reporter, wait: bool) -> Iterator[None]:
                 stack.enter_context(locks.held(folder.paths.busy, wait=False))
                 break
             except files.Busy:
-                if not wait:
-                    raise
+                pass
             if not told:
                 reporter.progress("another process works on this job; waiting for it")
                 told = True
