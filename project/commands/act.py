@@ -43,6 +43,8 @@ def report(outcomes: Sequence[Any], done: str) -> Answer:
         only = outcomes[0]
         title = f"Job {jobs.title(_document(only))}"
         lines = [f"{title} {done}." if only.changed else f"{title} was not {done}: {_reason(only)}."]
+        if only.changed and "stays" in only.reason:
+            lines = [f"{title}: {_reason(only)}."]
     data = {
         "matched": len(outcomes),
         "changed": [outcome.job_uuid for outcome in changed],

@@ -64,6 +64,10 @@ def remove(context: Context, documents: Sequence[Json], force: bool = False) -> 
             reason = f"is {document['state'].lower()}; cancel it first, or use --force"
             outcomes.append(Outcome(document["job_uuid"], False, reason, document, _REFUSED))
     for outcome in _there(context, wanted, "remove", force=force):
+        if force and not outcome.changed and context.api.job(outcome.job_uuid)["state"] in states.FINAL:
+            # The cluster may be gone for good; a job that may still run there is not forgotten.
+            reason = f"forgotten; its folder on the cluster stays ({outcome.reason})"
+            outcome = outcome._replace(changed=True, reason=reason)
         if outcome.changed:
             context.api.delete(outcome.job_uuid)
             remembered.forget(context.home, outcome.job_uuid)

@@ -6,6 +6,7 @@ from typing import Any
 
 from project.core import jobspec, schedulers, script
 from project.core.paths import JobPaths, Root
+from project.core.schedulers.base import LOCAL
 from project.engine import bundle, inventory, placement, probing
 from project.engine.bundle import shown
 from project.engine.context import Context
@@ -56,7 +57,7 @@ def plan(context: Context, request: Request) -> Json:
         "left_behind": list(files.warnings),
         "staging_modules": [step.execution for step in modules.staging] if modules else [],
         "commands": [*spec.requirements, *spec.compilation, *there],
-        "submit": " ".join(scheduler.submit(paths.script)),
+        "submit": " ".join(scheduler.submit(paths.script)).replace(LOCAL, "(built in)"),
         "postprocessing_modules": [step.execution for step in stages.get("postprocessing", ())],
         "output": list(spec.output),
         "script": _plain(text),

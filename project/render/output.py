@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TextIO
 
 from project.core.errors import InputError, JobferryError
-from project.render.text import Palette, clean, clean_block, wrap
+from project.render.text import Palette, clean, clean_block, width, wrap
 
 
 def program() -> str:
@@ -96,6 +96,8 @@ class Output:
         if self.quiet or not text:
             return
         target = sys.stdout if self.terminal and not self.as_json else sys.stderr
+        if target.isatty():
+            text = "\n".join(piece for line in text.split("\n") for piece in _hanging(line, self.columns))
         target.write(text.rstrip("\n") + "\n")
         target.flush()
 
@@ -180,6 +182,8 @@ class Output:
 
 def _hanging(line: str, columns: int) -> list[str]:
     indent = " " * (len(line) - len(line.lstrip()))
+    if width(line) <= columns:
+        return [line]
     first, *rest = wrap(line.strip(), max(40, columns - len(indent) - 2))
     return [indent + first, *(indent + "  " + piece for piece in rest)]
 

@@ -100,5 +100,9 @@ def test_a_submission_to_a_cluster_that_is_away_is_exit_code_3_and_can_be_resume
     assert "resubmit --resume" in called.err
     uuid = call("ls", "--state", "BLOCKED", "-q", "--limit", "1").out.strip()
     assert "resubmit --resume" in call("why", uuid).out
-    assert uuid in call("ls").out
-    call("cancel", uuid, code=None)
+    listed = call("ls")
+    assert uuid in listed.out
+    assert "warning: The newest state of jobs on beta is not known" in listed.err
+    assert call("cancel", uuid, code=3).err.count(uuid[:8]) == 1
+    assert "stays" in call("rm", uuid, "--force").err
+    assert call("ls", "-q").out == ""
