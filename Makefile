@@ -1,11 +1,11 @@
-# make env | demo | test | lint | format | bench | wheel | testbed-up | testbed-down | clean
+# make env | demo | test | lint | format | faults | faults-report | soak | bench | wheel | testbed-up | testbed-down | clean
 PYTHON ?= python3
 VENV ?= .venv
 PY = $(VENV)/bin/python
 TESTBED = $(PY) tests/testbed
 PYTEST_ARGS ?=
 
-.PHONY: env demo test lint format bench wheel testbed-up testbed-down clean
+.PHONY: env demo test lint format faults faults-report soak bench wheel testbed-up testbed-down clean
 
 env: $(VENV)/.ready
 
@@ -33,6 +33,18 @@ lint: env
 format: env
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
+
+# The fault suite alone (it is part of `make test` where the testbed runs), and its table in docs/reliability.md.
+FIGURES = build/faults.jsonl
+faults: env
+	@mkdir -p build && rm -f $(FIGURES)
+	@JOBFERRY_FAULTS_FIGURES=$(CURDIR)/$(FIGURES) .ci/test $(PY) tests/faults $(PYTEST_ARGS)
+
+faults-report: env
+	$(PY) tests/faults/report.py $(FIGURES) docs/reliability.md docs/soak.json
+
+soak: env
+	@.ci/soak $(PY) --out docs/soak.json
 
 bench: env
 	@$(PY) benchmarks

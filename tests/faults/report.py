@@ -30,6 +30,26 @@ def table(lines: list[dict]) -> str:
     return "\n".join(rows) + "\n"
 
 
+SOAK = """
+## Soak
+
+`make soak` submits {jobs} short jobs to both clusters, each by a command line of its own, while command lines, agents, watchers and the
+API server are killed at random; what was cut off is gone on with as a user would. The last recorded run:
+
+| jobs | lost | doubled | wrong end | submissions cut off | killed | seconds |
+|---|---|---|---|---|---|---|
+| {jobs} | {lost} | {doubled} | {wrong} | {cut_off} | {killed} | {seconds} |
+"""
+
+
+def soak(figures: dict) -> str:
+    killed = ", ".join(f"{count} {what}s" for what, count in sorted(figures["killed"].items()))
+    return SOAK.format(**{**figures, "killed": killed})
+
+
 if __name__ == "__main__":
-    source, target = map(Path, sys.argv[1:])
-    target.write_text(TEXT + table([json.loads(line) for line in source.read_text().splitlines()]))
+    source, target, soaked = map(Path, sys.argv[1:])
+    text = TEXT + table([json.loads(line) for line in source.read_text().splitlines()])
+    if soaked.exists():
+        text += soak(json.loads(soaked.read_text()))
+    target.write_text(text)
