@@ -1,6 +1,6 @@
 """`make soak`: many short jobs over two clusters while command lines, agents, watchers and the API server are killed at random.
 
-    python tests/faults/soak.py [--jobs 2000] [--minutes 10] [--seed 1] [--out FILE]
+    PYTHONPATH=tests:. python -m faults.soak [--jobs 2000] [--minutes 10] [--seed 1] [--out FILE]
 
 Each submission is a process of its own (forked from one that has the program loaded, so that two cores can start thousands), and
 one in ten of them is killed by SIGKILL within its first second. Beside that, every few seconds an agent or a watcher on
@@ -19,8 +19,6 @@ import threading
 import time
 from collections import Counter
 from pathlib import Path
-
-sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parents[2])]
 
 import yaml
 from faults import audit
