@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.agent_client import LOCAL, PYTHONS, QUICK, Agent, command, new_uuid, tar, until
+from helpers.agent_client import LOCAL, PYTHONS, QUICK, QUICK_ENV, Agent, command, new_uuid, tar, until
 from helpers.fake_slurm import FakeSlurm
 from project.core import protocol
 
@@ -42,7 +42,7 @@ def crash(root, python, step, request, upload, env):
         [*command(python, _CRASH + QUICK), "serve", str(root)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env=dict(os.environ, CRASH_AT=str(step), **env),
+        env=dict(os.environ, CRASH_AT=str(step), **QUICK_ENV, **env),
     )
     try:
         protocol.write(process.stdin, request)

@@ -22,7 +22,17 @@ DEADLINE = 30.0
 
 _START = "import sys; sys.path.insert(0, {!r}); {}; from project.agent.__main__ import main; sys.exit(main())"
 # An agent that takes the accounting for quick and loses its patience early, so that a test need not wait.
-QUICK = "import project.agent.native as n; n.ACCOUNTING_LAG = 0.2; import project.agent.control as c; c.PATIENCE = 1.0"
+QUICK = "import os; exec(os.environ['QUICK'])"
+QUICK_ENV = {
+    "QUICK": """
+import project.agent.native, project.agent.control, project.agent.plans, project.agent.runner
+project.agent.native.ACCOUNTING_LAG = 0.2
+project.agent.control.PATIENCE = 1.0
+project.agent.plans.FIRST = 0.3
+# What it starts shall be quick too.
+project.agent.runner._RUN_FROM_FOLDER = {!r}
+""".format(_START.replace("{};", QUICK + ";"))
+}
 
 
 def command(python=sys.executable, first="pass"):
@@ -74,7 +84,7 @@ class Agent:
             command(python, first) + ["serve", str(root)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=dict(os.environ, **(env or {})),
+            env=dict(os.environ, **QUICK_ENV, **(env or {})),
         )
         self.heard = []
         self.hello = self.read()[0]
