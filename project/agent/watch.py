@@ -157,8 +157,14 @@ class Watcher:
 
     def _list(self) -> None:
         names = {name for name in os.listdir(self.root.live) if is_uuid(name)}
-        for uuid in set(self.jobs) - names:
-            self._forget(uuid)
+        for uuid, one in list(self.jobs.items()):
+            if not one.folder.exists():
+                # Its folder was removed by hand; there is nothing to do and nothing to say any more.
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(spawn.live_marker(self.root, uuid))
+                names.discard(uuid)
+            if uuid not in names:
+                self._forget(uuid)
         for uuid in sorted(names - set(self.jobs)):
             marker = spawn.live_marker(self.root, uuid)
             workdir = (files.read_text(marker) or "").rstrip("\n")

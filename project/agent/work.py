@@ -11,6 +11,7 @@ from typing import Any, Dict, Iterator, Optional
 
 from project.agent import locks, plans
 from project.agent.folder import Change, Folder, Record
+from project.agent.names import last_lines
 from project.agent.native import Submission
 from project.agent.prepare import Cancelled, Preparation
 from project.agent.report import Reporter
@@ -81,6 +82,12 @@ class _Work:
         except OSError as error:
             text = "{}: {}".format(error.strerror or error, error.filename or self.folder.paths.folder)
             self._failed(error, text, "internal_error")
+        except Exception as error:
+            if os.path.exists(self.folder.paths.intent) and not self.folder.read().document.get("native_id"):
+                # It may be in the queue: whoever tries next finds out.
+                raise
+            # A bug of ours would stop every further try too: the job's owner hears of it.
+            self._failed(error, "the agent failed: {!r} {}".format(error, last_lines()), "internal_error")
 
     def _run(self) -> None:
         record = self.folder.read()
