@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Dict
 
 from project.agent import spawn
 from project.agent.folder import Folder
-from project.core import history
+from project.core import files, history
 from project.core.paths import Root
 
 if TYPE_CHECKING:
@@ -46,17 +46,18 @@ def sync(session: "Session", request: Dict[str, Any]) -> Dict[str, Any]:
 def refresh(root: Root) -> None:
     """Have the watcher look at the scheduler now, and wait for it a moment."""
     spawn.watcher_if_needed(root)
-    begin = time.time()
-    if begin - _looked(root) < FRESH:
+    before = _looked(root)
+    if abs(time.time() - before) < FRESH:
         return
     spawn.ring(root)
     until = time.monotonic() + PATIENCE
-    while _looked(root) < begin and time.monotonic() < until:
+    while _looked(root) == before and time.monotonic() < until:
         time.sleep(0.02)
 
 
 def _looked(root: Root) -> float:
+    """When the watcher looked last, by its own clock: the file server's may be wrong."""
     try:
-        return os.stat(root.looked).st_mtime
-    except OSError:
+        return float(files.read_text(root.looked) or 0)
+    except (OSError, ValueError):
         return 0.0

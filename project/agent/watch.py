@@ -25,6 +25,8 @@ YOUNGEST, OLDEST = 1.0, 60.0
 # The pause between rounds is this part of the time in which nothing happened.
 PART = 0.1
 TICK = 0.25
+# Seconds for which an end that is not certain yet is looked at twice as often.
+DOUBT = 3.0
 CHILDREN = 4
 CANCEL_EVERY = 30.0
 CANCEL_AGAIN = 2.0
@@ -113,7 +115,7 @@ class Watcher:
             self._deliver(uuid, one)
         self.courier.wake()
         locks.refresh(self.root.watch_lock)
-        files.write_atomic(self.root.looked, "", sync=False)
+        files.write_atomic(self.root.looked, repr(time.time()), sync=False)
 
     def pause(self, cost: float) -> float:
         """Seconds until the next round, when the bell does not ring."""
@@ -124,6 +126,9 @@ class Watcher:
                 continue
             if work.needs_work(one.record):
                 times.append(YOUNGEST)
+            elif one.followed.age.unresolved > 0 and one.followed.age.gone < DOUBT:
+                # It is ending: the owner wants to know at once.
+                times.append(YOUNGEST / 2)
             else:
                 times.append(max(YOUNGEST, (now - one.followed.stirred) * PART))
         return max(min(times), min(OLDEST, cost / LOAD), min(OLDEST, 2.0**self.failures if self.failures else 0.0))
