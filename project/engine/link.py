@@ -42,8 +42,10 @@ class Link:
         try:
             self._send(op, sending, fields)
         except ClusterError as error:
-            # The agent may have said why before it stopped listening.
+            # The agent may have said why before it stopped listening. It ends when its input does.
             refused = error
+            with contextlib.suppress(JobferryError, OSError, ValueError):
+                self._channel.stdin.close()
         try:
             return self._result(on_message)
         except ClusterError as error:
@@ -56,7 +58,8 @@ class Link:
                 for piece in sending:
                     protocol.write(self._channel.stdin, {"type": "data"}, piece)
                 protocol.write(self._channel.stdin, {"type": "end"})
-        except OSError as error:
+        except (OSError, ValueError) as error:
+            # ValueError: the stream is closed, after an earlier failure.
             raise self._broken() from error
 
     def _result(self, on_message: OnMessage | None) -> Json:

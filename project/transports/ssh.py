@@ -126,6 +126,8 @@ class SshChannel:
             self._channel.settimeout(WRITE_SILENCE)
             sent = self._channel.send(data)
         except TimeoutError:
+            # Whoever reads next must not wait for an answer that cannot come.
+            self._channel.close()
             raise ClusterError(
                 f"{self._description} has read nothing for {WRITE_SILENCE:.0f} s.", RESUME_HINT, transient=True
             ) from None

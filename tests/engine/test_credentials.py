@@ -63,6 +63,17 @@ def test_a_job_is_not_forgotten_while_its_folder_cannot_be_removed(engine, away)
     assert engine.api.job(UUID)["job_uuid"] == UUID
 
 
+def test_a_job_that_is_over_can_be_forgotten_by_force(engine, away):
+    event = history.make("client", 1, "state", state="FAILED", condition="unreachable", message="x")
+    engine.api.report(UUID, [event])
+    (kept,) = control.remove(engine.context, [engine.api.job(UUID)])
+    assert not kept.changed
+    (outcome,) = control.remove(engine.context, [engine.api.job(UUID)], force=True)
+    assert outcome.changed
+    assert "stays" in outcome.reason
+    assert engine.api.jobs() == []
+
+
 def test_a_job_that_is_over_needs_no_cluster(engine, away):
     event = history.make("client", 1, "state", state="FAILED", condition="unreachable", message="x")
     engine.api.report(UUID, [event])
