@@ -1,11 +1,17 @@
-"""Under CI nothing is left out: a test that was skipped, or was expected to fail, counts as failed."""
+"""Under CI nothing is left out: a test that was skipped, or was expected to fail, counts as failed.
+
+What needs the testbed runs in one process, one test after the other: such tests stop parts of it.
+"""
 
 import os
 from collections.abc import Generator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+HERE = Path(__file__).resolve().parent
+ON_THE_TESTBED = (HERE / "e2e", HERE / "faults")
 STRICT = bool(os.environ.get("CI"))
 
 
@@ -26,3 +32,9 @@ def pytest_make_collect_report() -> Generator[None, Any, pytest.CollectReport]:
         report.outcome = "failed"
         report.longrepr = f"left out under CI: {report.longrepr}"
     return report
+
+
+def pytest_collection_modifyitems(items: "list[pytest.Item]") -> None:
+    for item in items:
+        if any(folder in item.path.parents for folder in ON_THE_TESTBED):
+            item.add_marker(pytest.mark.xdist_group("testbed"))
