@@ -1,6 +1,7 @@
 import http.server
 import json
 import os
+import shlex
 import subprocess
 import sys
 import threading
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from helpers.agent_client import LOCAL, PYTHONS, Agent, new_uuid, tar
+from project.agent.localstore import Store
 
 
 @pytest.fixture
@@ -19,11 +21,27 @@ def python():
 every_python = pytest.mark.parametrize("python", PYTHONS, ids=lambda python: "old" if "3.6" in python else "here")
 
 
+@pytest.fixture(scope="module")
+def agents(tmp_path_factory):
+    """One agent for each Python, for all tests: what it starts need not be started again."""
+    found = {}
+    for python in PYTHONS:
+        home = tmp_path_factory.mktemp("home")
+        found[python] = Agent(home / "it's a root é", python, {"HOME": str(home)})
+    yield found
+    for agent in found.values():
+        agent.close()
+
+
 @pytest.fixture
-def agent(python, tmp_path):
-    root = tmp_path / "it's a root é"
-    with Agent(root, python, {"HOME": str(tmp_path)}) as found:
-        yield found
+def agent(agents, python):
+    return agents[python]
+
+
+def native(agent, uuid):
+    """The jobs of this UUID that the workload manager knows."""
+    store = Store(str(agent.root))
+    return [number for number in store.ids() if uuid in store.job(number).job["name"]]
 
 
 def kinds(events):
@@ -42,7 +60,7 @@ def test_a_file_becomes_a_finished_job(agent):
     )
     paths = agent.paths(uuid)
     assert result["state"] == "QUEUED"
-    assert result["native_id"] == "1"
+    assert [result["native_id"]] == native(agent, uuid)
     assert result["job_directory"] == paths.folder
     assert result["working_directory"] == paths.work
     assert result["status"]["cpus"] >= 1
@@ -71,7 +89,7 @@ def test_a_job_that_is_sent_again_is_not_submitted_again(agent):
     agent.wait_state(uuid, "FINISHED")
     assert agent.submit(uuid, ["cat data"])["native_id"] == first["native_id"]
     assert Path(agent.paths(uuid).stdout(1)).read_text() == "first"
-    assert len(os.listdir(agent.root / "local" / "jobs")) == 1
+    assert native(agent, uuid) == [first["native_id"]]
     assert agent.ask("have", uuid=uuid)["taken"] is True
     assert agent.ask("have", uuid=new_uuid())["known"] is False
 
@@ -91,7 +109,7 @@ def test_the_first_failing_line_ends_the_job_with_its_words(agent, stage, condit
     assert commands[1]["output"] == "no rule to make it\n"
     assert any("no rule" in header.get("text", "") for header, _ in agent.heard if header["type"] == "progress")
     assert not os.path.exists(os.path.join(agent.paths(uuid).work, "never"))
-    assert not (agent.root / "local" / "jobs").exists()
+    assert native(agent, uuid) == []
 
 
 MODULE = b"""import json, os, sys
@@ -108,7 +126,7 @@ print(json.dumps(data))
 @every_python
 def test_modules_change_the_input_before_and_run_after_the_job(agent):
     uuid = new_uuid()
-    step = {"index": 1, "module": "m.py", "compilation": "", "execution": "python3 m.py"}
+    step = {"index": 1, "module": "m.py", "compilation": "", "execution": shlex.quote(sys.executable) + " m.py"}
     modules = {"preprocessing": [step, dict(step, index=2)], "postprocessing": [step]}
     upload = tar({"modules/preprocessing/m.py": MODULE, "modules/postprocessing/m.py": MODULE})
     result = agent.submit(uuid, ["echo original"], upload=upload, modules=modules)
