@@ -243,12 +243,14 @@ def test_the_accounting_is_away(cli, testbed, submit):
 
 
 def test_the_controller_is_away_and_comes_back(cli, testbed, submit):
-    job = submit("orphan", execution=["sleep 4; exit 2"], destination_cluster="beta")
+    line = "while [ ! -e go ]; do sleep 0.1; done; exit 2"
+    job = submit("orphan", execution=[line], destination_cluster="beta")
     cli.until(job["job_uuid"], "RUNNING")
     testbed.beta.stop("slurmctld")
     try:
-        ended_fact = testbed.beta.here(job["job_directory"]) / "facts" / "ended.1"
-        eventually(ended_fact.exists, "the job has ended meanwhile")
+        folder = testbed.beta.here(job["job_directory"])
+        (folder / "work" / "go").touch()
+        eventually((folder / "facts" / "ended.1").exists, "the job has ended meanwhile")
         assert cli.json("status", job["job_uuid"])["state"] == "RUNNING"
     finally:
         testbed.beta.start("slurmctld")
