@@ -5,13 +5,16 @@ from typing import Any, NamedTuple
 
 from project.core import history, states
 from project.core.errors import ClusterError, UserError
-from project.engine import credentials, remembered, sync
+from project.engine import credentials, ending, remembered, sync, unfinished
 from project.engine.context import Context
 
 Json = dict[str, Any]
 _REFUSED = UserError.exit_code
 # States in which a job that its cluster does not know was certainly never given to it.
 _BEFORE = frozenset((states.PENDING, states.AWAITING_PARENTS, states.STAGING_INPUTS, states.BLOCKED))
+
+# Seconds to wait for somebody who tries to send the job at this moment.
+_PATIENCE = 5.0
 
 
 class Outcome(NamedTuple):
@@ -33,8 +36,32 @@ def cancel(context: Context, documents: Sequence[Json], force: bool = False) -> 
     for document in live:
         # The wish is recorded first: whoever next speaks with the cluster passes it on.
         context.api.cancel(document["job_uuid"])
-    outcomes += _there(context, live, "cancel")
+    early = [outcome for document in live if (outcome := _unsent(context, document)) is not None]
+    done = {outcome.job_uuid for outcome in early}
+    outcomes += early + _there(context, [each for each in live if each["job_uuid"] not in done], "cancel")
     return _ordered(documents, outcomes)
+
+
+def _unsent(context: Context, document: Json) -> Outcome | None:
+    """Cancel a job that waits for its first cluster: that needs nobody else. None for any other one."""
+    uuid = document["job_uuid"]
+    if document["state"] != states.BLOCKED:
+        return None
+    try:
+        mark = unfinished.take(context.home, uuid, _PATIENCE)
+    except unfinished.Held:
+        # It is being sent just now; who does that has the wish with the next answer.
+        return None
+    try:
+        # From here on a sender on any machine has the wish before it sends.
+        document = context.api.job(uuid)
+        if not ending.never_sent(document, context.api.events(uuid)):
+            return None
+        outcome = _never_arrived(context, document, "cancel")
+        unfinished.forget(context.home, uuid)
+        return outcome
+    finally:
+        mark.keep()
 
 
 def hold(context: Context, documents: Sequence[Json], force: bool = False) -> list[Outcome]:  # noqa: ARG001  # all verbs alike
@@ -71,6 +98,7 @@ def remove(context: Context, documents: Sequence[Json], force: bool = False) -> 
         if outcome.changed:
             context.api.delete(outcome.job_uuid)
             remembered.forget(context.home, outcome.job_uuid)
+            unfinished.forget(context.home, outcome.job_uuid)
         outcomes.append(outcome)
     return _ordered(documents, outcomes)
 

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from project.engine import remembered
+from project.transports import ssh_keys
 from project.transports.base import Login
 
 if TYPE_CHECKING:
     from project.engine.context import Context
+    from project.engine.ui import Ui
 
 
 def from_input(context: "Context", data: Mapping[str, Any], folder: str | Path) -> Login:
@@ -36,6 +38,20 @@ def resolve(context: "Context", cluster: Mapping[str, Any], document: Mapping[st
     if context.private_key or not login.private_key:
         return login
     return login._replace(passphrase=_passphrase(str(known.get("input") or "")))
+
+
+def unlock(login: Login, ui: "Ui") -> Login:
+    """Import what connecting needs while the probes wait for the network, and look at the key.
+
+    The login with its key unlocked, if that needs a passphrase: a wrong one is found before anything is recorded. Raises
+    UserError.
+    """
+    encrypted = bool(login.private_key) and ssh_keys.describe(login.private_key).encrypted
+    # Not in a thread: two threads that import libraries with circular imports see half of them.
+    from project.transports import ssh
+
+    ssh.prepare()
+    return login._replace(key=ssh_keys.load(login.private_key, login.passphrase, ui)) if encrypted else login
 
 
 def _passphrase(path: str) -> str:

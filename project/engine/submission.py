@@ -6,20 +6,18 @@ Once the agent has taken the job it goes on by itself, and a lost connection is 
 """
 
 import os
-import uuid as uuid_module
 from dataclasses import dataclass, field
 from typing import Any
 
 from project.core import history, jobspec, states
-from project.core.errors import ApiError, ClusterError, JobferryError, UserError
+from project.core.errors import ClusterError, JobferryError
 from project.core.modulesfile import Modules
-from project.engine import bundle, credentials, inventory, placement, probing, remembered, staging
+from project.engine import bundle, credentials, ending, inventory, placement, probing, remembered, staging
 from project.engine.context import Background, Context
 from project.engine.journal import Journal
 from project.engine.link import Link
-from project.engine.ui import Ui
+from project.engine.unfinished import Mark
 from project.spec.loader import Loaded
-from project.transports import ssh_keys
 from project.transports.base import Login, Opened, Transport
 
 Json = dict[str, Any]
@@ -28,13 +26,17 @@ Probes = dict[str, probing.Probe]
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be submitted. `fallback` is ask, auto or never; None: the input's, else by the terminal."""
+    """What is to be submitted. `fallback` is ask, auto or never; None: the input's, else by the terminal.
+
+    `origin` is the UUID of the job of which this is to be another one.
+    """
 
     loaded: Loaded
     modules: Modules | None = None
     fallback: str | None = None
     tags: dict[str, str] = field(default_factory=dict)
     modules_file: str = ""
+    origin: str = ""
 
     def data(self) -> Json:
         """The input, with the tags of the call."""
@@ -50,8 +52,13 @@ class Request:
 
 
 def submit(context: Context, request: Request) -> Json:
-    """Submit a job; its document. Raises UserError (nothing was sent), ClusterError, ApiError."""
-    return Submission(context, request, str(uuid_module.uuid4())).run()
+    """Submit a job; its document. The same call again goes on with a submission that was cut off.
+
+    Raises UserError (nothing was sent), ClusterError, ApiError.
+    """
+    from project.engine import again
+
+    return again.submit(context, request)
 
 
 class Submission:
@@ -68,7 +75,14 @@ class Submission:
         self.policy = request.policy(self.ui.interactive)
         self.journal = Journal(context.api, uuid, last_seq)
         self.sent = self.taken = False
+        self.recorded = self.over = False
         self.cluster: Json = {}
+        self.wanted: Json = {}
+        self.candidates: list[str] = []
+        self.mark: Mark | None = None
+        # Of a submission that goes on: its plan so far.
+        self.again = last_seq > 0
+        self.plan: Json | None = None
 
     def run(self) -> Json:
         """All of it."""
@@ -76,7 +90,7 @@ class Submission:
         login = credentials.from_input(self.context, self.data, self.folder)
         probes = self.probe(clusters, wanted)
         if not inventory.is_here(wanted):
-            login = prepare(login, self.ui)
+            login = credentials.unlock(login, self.ui)
         files = self.collect()
         self.record(wanted, login)
         try:
@@ -89,10 +103,10 @@ class Submission:
                 files = self.collect()
             self.place(clusters, wanted, probes.result(), login, files)
         except KeyboardInterrupt:
-            self.stopped()
+            ending.stopped(self)
             raise
         except JobferryError as error:
-            self.failed(error)
+            ending.failed(self, error)
             raise
         return self.document()
 
@@ -109,7 +123,10 @@ class Submission:
 
     def probe(self, clusters: list[Json], wanted: Json) -> "Background[Probes]":
         """Start probing the candidates."""
-        targets = probing.targets(placement.candidates(wanted, clusters, self.policy))
+        self.wanted = wanted
+        among = placement.candidates(wanted, clusters, self.policy)
+        self.candidates = [str(cluster["name"]) for cluster in among]
+        targets = probing.targets(among)
         return Background(lambda: probing.probe_targets(targets, keep=str(wanted["name"])))
 
     def collect(self) -> bundle.Bundle:
@@ -130,6 +147,7 @@ class Submission:
             modules=self.modules.public() or None,
             online_job_file=online,
         )
+        self.recorded = True
         self.journal.create(document)
         remembered.save(
             self.context.home,
@@ -138,6 +156,7 @@ class Submission:
             username=login.username,
             private_key=login.private_key,
             input=os.path.abspath(self.request.loaded.file) if self.request.loaded.file else "",
+            policy=self.policy,
             modules_file=self.request.modules_file,
         )
 
@@ -167,6 +186,7 @@ class Submission:
             found, asked = self.choose(placement.choose(wanted, clusters, probes, self.policy))
             if found.chosen is None:
                 self.journal.add("cluster", message=found.reason, data=found.facts(asked))
+                remembered.save(self.context.home, self.uuid, cluster=wanted["name"], username=login.username)
                 raise unreachable(found)
             self.cluster = found.chosen
             message = _announcement(found, wanted)
@@ -174,7 +194,7 @@ class Submission:
                 self.ui.warn(message)
             chosen = {"cluster": self.cluster["name"], "destination_cluster": self.cluster}
             # That it is the wanted one stands in the record already.
-            known = self.cluster is wanted and not found.rejected and not self.modules.staging
+            known = self.cluster is wanted and not found.rejected and not self.modules.staging and not self.again
             self.journal.add("cluster", later=known, message=message, data=found.facts(asked), set=chosen)
             try:
                 own = login
@@ -187,7 +207,13 @@ class Submission:
                 return
             except ClusterError as error:
                 name = str(self.cluster["name"])
-                if self.sent or not error.transient or self.policy == placement.NEVER:
+                if self.sent or not error.transient:
+                    raise
+                if self.policy == placement.NEVER:
+                    nobody = placement.Placement(
+                        None, [], [placement.Rejected(name, error.message)], "it was never sent"
+                    )
+                    self.journal.add("cluster", message=nobody.reason, data=nobody.facts())
                     raise
                 # It was never asked to take the job, so another one may be.
                 probes = {**probes, name: probing.Probe(False, error.message)}
@@ -219,7 +245,7 @@ class Submission:
             # The intent is on record before anything is sent.
             self.journal.flush()
             if self.journal.cancelled:
-                raise _Cancelled
+                raise ending.Cancelled
         except JobferryError:
             transport.close()
             raise
@@ -300,49 +326,9 @@ class Submission:
             return
         self.journal.relay(list((answer.get("jobs") or {}).get(self.uuid, {}).get("events") or []))
 
-    def failed(self, error: JobferryError) -> None:
-        """Record how it ended: for good, or so that it can be resumed."""
-        if isinstance(error, ApiError) or self.taken:
-            # Nothing to record it with, or the agent's own account is there.
-            return
-        if isinstance(error, _Cancelled):
-            self.journal.add("state", state=states.CANCELLED, condition="cancelled_by_user", message=error.message)
-        elif error.transient and isinstance(error, ClusterError):
-            hint = f"Go on with `resubmit --resume {self.uuid}`."
-            plan = {"waits_for": error.message, "resume": hint}
-            self.journal.add(
-                "state", state=states.BLOCKED, condition="unreachable", message=error.message, set={"plan": plan}
-            )
-            error.hint = f"{error.hint} {hint}".strip()
-        else:
-            # The agent's own account, if there is one, came first: a final state never changes.
-            self.journal.add("state", state=states.FAILED, condition=error.condition, message=error.message)
-        problem = self.journal.settle()
-        if problem is not None:
-            self.ui.warn(problem.message)
-
-    def stopped(self) -> None:
-        """Ctrl-C: before anything was sent the job is over, afterwards it can be resumed."""
-        if self.sent:
-            plan = {"waits_for": "the user", "resume": f"Go on with `resubmit --resume {self.uuid}`."}
-            if not self.taken:
-                self.journal.add(
-                    "state", state=states.BLOCKED, message="interrupted while it was sent", set={"plan": plan}
-                )
-        else:
-            self.journal.add("state", state=states.CANCELLED, condition="cancelled_by_user", message="interrupted")
-        self.journal.settle()
-
     def document(self) -> Json:
         """The job as the API knows it now."""
         return self.context.api.job(self.uuid)
-
-
-class _Cancelled(UserError):
-    """The wish to cancel came before the submission."""
-
-    def __init__(self) -> None:
-        super().__init__("The job was cancelled before it was submitted.", condition="cancelled_by_user")
 
 
 class _Listener:
@@ -382,17 +368,3 @@ def _announcement(found: placement.Placement, wanted: Json) -> str:
         return f"{name}: {found.reason}"
     first = found.rejected[0]
     return f"{wanted['name']} is not available ({first.reason}); {name} takes its place: {found.reason}."
-
-
-def prepare(login: Login, ui: Ui) -> Login:
-    """Import what connecting needs while the probes wait for the network, and look at the key.
-
-    The login with its key unlocked, if that needs a passphrase: a wrong one is found before anything is recorded. Raises
-    UserError.
-    """
-    encrypted = bool(login.private_key) and ssh_keys.describe(login.private_key).encrypted
-    # Not in a thread: two threads that import libraries with circular imports see half of them.
-    from project.transports import ssh
-
-    ssh.prepare()
-    return login._replace(key=ssh_keys.load(login.private_key, login.passphrase, ui)) if encrypted else login

@@ -245,6 +245,38 @@ def test_a_connection_that_breaks_is_resumed(engine, monkeypatch, after):
     assert (engine.home / "local" / "jobs" / uuid / "work" / "result.txt").stat().st_size == 1_000_000
 
 
+def test_the_same_call_again_goes_on_with_what_was_cut_off(engine, monkeypatch):
+    with_data(engine)
+    real = link.protocol.write
+
+    def write(stream, header, payload=b""):
+        if header.get("op") == "submit":
+            raise BrokenPipeError
+        real(stream, header, payload)
+
+    monkeypatch.setattr(link.protocol, "write", write)
+    with pytest.raises(ClusterError):
+        engine.submit(HELLO)
+    monkeypatch.undo()
+    engine.context.close()
+    (cut_off,) = engine.api.jobs()
+    other = engine.submit(HELLO, tags={"another": "call"})
+    assert other["job_uuid"] != cut_off["job_uuid"]
+    assert engine.submit(HELLO)["job_uuid"] == cut_off["job_uuid"]
+    assert engine.until(cut_off["job_uuid"])["state"] == "FINISHED"
+    assert engine.submit(HELLO)["job_uuid"] not in {cut_off["job_uuid"], other["job_uuid"]}
+    assert len(engine.api.jobs()) == 3
+
+
+def test_what_ended_for_good_is_begun_anew(engine):
+    with_data(engine)
+    failing = HELLO + "requirements: 'false'\n"
+    for _ in range(2):
+        with pytest.raises(ClusterError, match="requirements"):
+            engine.submit(failing)
+    assert [document["state"] for document in engine.api.jobs()] == ["FAILED", "FAILED"]
+
+
 def test_a_connection_that_breaks_after_the_job_was_taken_is_no_failure(engine, monkeypatch):
     real = link.protocol.read
 
