@@ -13,15 +13,15 @@ from typing import Any
 from api_srv.notify import body
 from api_srv.notify.plain import clean, one_line, redact
 from api_srv.notify.port import WAITING, Row
-from project.core import states
+from project.core import jobspec, states
 from project.core.history import Document, Event, now
 
-# A change to one of these is mailed unless `notify` chooses otherwise.
-WORTH = (states.QUEUED, states.RUNNING, states.FINISHED, states.FAILED, states.CANCELLED, states.BLOCKED)
 DOMAIN = "jobferry.invalid"
 TAIL_LINES = 30
 TAIL_CHARACTERS = 6_000
 MESSAGE_CHARACTERS = 6_000
+# What is looked through at all: a text of megabytes must not hold up the server.
+READ_CHARACTERS = 100_000
 SUBJECT_CHARACTERS = 150
 NAME_CHARACTERS = 80
 _TOKEN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
@@ -173,22 +173,14 @@ def message_id(job_uuid: str, event_id: str, domain: str = DOMAIN) -> str:
 def chosen(user_input: Mapping[str, Any]) -> tuple[frozenset[str], bool]:
     """The states whose changes are mailed, and whether errors are.
 
-    `notify` names states in any case; `all`, `none`, `end` (the final ones) and `error` are words too. Errors
-    are mailed unless it is `none`.
+    What `notify` means is said by `jobspec.notify_states` alone. Errors are mailed unless it names no state at all.
     """
     value = user_input.get("notify")
-    if value is None:
-        return frozenset(WORTH), True
-    listed = [value] if isinstance(value, str) else value if isinstance(value, (list, tuple)) else []
-    words = {str(word).strip().upper() for word in listed}
-    if not words or words == {"NONE"}:
-        return frozenset(), False
-    wanted = {word for word in words if word in states.STATES}
-    if "ALL" in words:
-        wanted |= set(WORTH)
-    if words & {"END", "FINAL"}:
-        wanted |= states.FINAL
-    return frozenset(wanted), True
+    if value is not None and not isinstance(value, str):
+        # A cluster's event may hold anything.
+        value = [word for word in value if isinstance(word, str)] if isinstance(value, list) else []
+    wanted = frozenset(jobspec.notify_states(value))
+    return wanted, bool(wanted)
 
 
 def plan_facts(plan: Any) -> list[tuple[str, str]]:
@@ -229,24 +221,29 @@ def _content(event: Event, document: Document, word: str, link: str) -> body.Con
     data = event.get("data") or {}
     # A failure that has more to say than its one line carries the whole text and a hint in its data.
     said = str(data.get("text") or "") if isinstance(data.get("text"), str) else ""
-    message = redact(clean(said or str(event.get("message") or "")), secrets).strip()
+    message = redact(clean((said or str(event.get("message") or ""))[:READ_CHARACTERS]), secrets).strip()
     title, listing = _output(data, secrets)
     if not listing and message.count("\n") > 2:
         message, _, rest = message.partition("\n")
         title, listing = "What was said", tuple(rest.strip("\n")[-TAIL_CHARACTERS:].split("\n")[-TAIL_LINES:])
-    hint = one_line(redact(str(data.get("hint") or ""), secrets), 400) if isinstance(data.get("hint"), str) else ""
+    hint = str(data["hint"])[:READ_CHARACTERS] if isinstance(data.get("hint"), str) else ""
+    hint = one_line(redact(hint, secrets), 400)
     message = "\n".join(filter(None, (message[:MESSAGE_CHARACTERS], hint)))
     return body.Content(
         title=label(document),
         word=word,
         sentence=_sentence(document, event, word),
         message=message,
-        facts=tuple((name, one_line(redact(value, secrets), 300)) for name, value in _facts(document, event) if value),
+        facts=_shown(_facts(document, event), secrets),
         listing_title=title,
         listing=listing,
         commands=_commands(str(document.get("job_uuid") or ""), word, str(event.get("condition") or "")),
         link=link,
     )
+
+
+def _shown(facts: Sequence[tuple[str, str]], secrets: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    return tuple((name, one_line(redact(value[:READ_CHARACTERS], secrets), 300)) for name, value in facts if value)
 
 
 def _sentence(document: Document, event: Event, word: str) -> str:
@@ -332,8 +329,10 @@ def _output(data: Mapping[str, Any], secrets: Mapping[str, Any]) -> tuple[str, t
             value = value.partition("\n")[2]
         value = "\n".join(map(str, value)) if isinstance(value, list) else value
         if isinstance(value, str) and value.strip():
-            lines = redact(clean(value).rstrip(), secrets)[-TAIL_CHARACTERS:].split("\n")[-TAIL_LINES:]
-            who = one_line(str(data.get("module") or data.get("command") or ""), 80)
+            lines = redact(clean(value.rstrip()[-READ_CHARACTERS:]).rstrip(), secrets)[-TAIL_CHARACTERS:].split("\n")[
+                -TAIL_LINES:
+            ]
+            who = one_line(str(data.get("module") or data.get("command") or "")[:READ_CHARACTERS], 80)
             return (f"{title} ({redact(who, secrets)})" if who else title), tuple(lines)
     return "", ()
 

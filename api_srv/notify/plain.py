@@ -13,7 +13,8 @@ _CONTROL = re.compile(
 _BREAKS = re.compile(r"\r\n|[\r\x0b\x0c\x85\u2028\u2029]")
 _HIDDEN = "[hidden]"
 _CREDENTIALS = (
-    (re.compile(r"([a-z][a-z0-9+.-]*://[^\s/:@]*):[^\s/@]+@", re.IGNORECASE), rf"\1:{_HIDDEN}@"),
+    # The scheme is bounded: without that, a long word without `://` would be looked through again from each of its letters.
+    (re.compile(r"([a-z][a-z0-9+.-]{0,31}://[^\s/:@]*):[^\s/@]+@", re.IGNORECASE), rf"\1:{_HIDDEN}@"),
     (re.compile(r"\b(Bearer|Basic)\s+[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE), rf"\1 {_HIDDEN}"),
     (
         re.compile(r"\b(passphrase|password|passwd|secret|token|api[_-]?key)(['\"]?\s*[=:]\s*)\S+", re.IGNORECASE),
