@@ -187,7 +187,7 @@ def measure(rounds):
                 cli.run("cancel", "--state", "QUEUED", "--yes", code=None)
         finally:
             server.stop()
-        bed.alpha.slurm("scancel -u jdoe --partition=closed", code=None)
+        bed.alpha.slurm("scancel -u jdoe --partition=closed --name=job.sh", code=None)
     return rows
 
 
