@@ -1,14 +1,14 @@
 """Who we are, and where an error came from."""
 
-import getpass
 import os
+import pwd
 
 
 def user() -> str:
-    """Our user name; a number when the name service does not know us."""
+    """Our user name, by our user id: USER and LOGNAME may be somebody else's (su). The number when it has no name."""
     try:
-        return getpass.getuser()
-    except (KeyError, OSError):
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
         return str(os.getuid())
 
 

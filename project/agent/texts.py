@@ -2,6 +2,11 @@
 
 import os
 import posixpath
+import re
+
+from project.core.errors import UserError
+
+_VARIABLE = re.compile(r"\$(?:([A-Za-z_][A-Za-z0-9_]*)|\{([A-Za-z_][A-Za-z0-9_]*)\})(?=/|\Z)")
 
 
 def to_path(text: str) -> str:
@@ -15,13 +20,25 @@ def from_path(path: str) -> str:
 
 
 def expand(workdir: str, default: str) -> str:
-    """A workdir as clients give it, absolute: `$HOME` or `~` in front are this user's home; "" is `default`."""
+    """A workdir as clients give it, absolute: `~` in front is this user's home, `$NAME` a variable of this login.
+
+    Raises UserError for a variable that is not set here; "" is `default`.
+    """
     home = os.path.expanduser("~")
-    text = to_path(workdir) or default
-    for prefix in ("$HOME", "${HOME}", "~"):
-        if text == prefix or text.startswith(prefix + "/"):
-            text = home + text[len(prefix) :]
-    return os.path.normpath(os.path.join(home, text))
+    path = to_path(workdir) or default
+    if path == "~" or path.startswith("~/"):
+        path = home + path[1:]
+    match = _VARIABLE.match(path)
+    if match:
+        name = match.group(1) or match.group(2)
+        value = home if name == "HOME" else os.environ.get(name, "")
+        if not os.path.isabs(value):
+            raise UserError(
+                "workdir {}: the variable {} is not set here.".format(workdir, name),
+                "A login without terminal reads other files than one with; write the path out.",
+            )
+        path = value + path[match.end() :]
+    return os.path.normpath(os.path.join(home, path))
 
 
 def inside(path: bytes) -> bool:

@@ -107,11 +107,12 @@ class Watcher:
         changed = [one for one in self.jobs.values() if one.refresh()]
         for one in changed:
             one.followed.stirred = time.monotonic()
-        self._carry_on()
         self._cancel()
         self._judge()
-        for uuid, one in list(self.jobs.items()):
+        for one in self.jobs.values():
             one.refresh()
+        self._carry_on()
+        for uuid, one in list(self.jobs.items()):
             self._deliver(uuid, one)
         self.courier.wake()
         locks.refresh(self.root.watch_lock)
