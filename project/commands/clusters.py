@@ -17,6 +17,7 @@ FIELDS = (
     "workdir",
     "python",
     "profile",
+    "retry",
 )
 
 
