@@ -47,6 +47,20 @@ class Session:
                 self.output.warn(f"Mails wait in the outbox: {error}")
             finally:
                 self._way.close()
+        if self._settings is not None:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """See to it that somebody goes on with the submissions that are blocked on this machine."""
+        home = self.settings.home
+        if not (home / "submitting").exists():
+            return
+        from project.engine import retrier
+
+        try:
+            retrier.ensure(home, "project.retrier")
+        except OSError as error:
+            self.output.warn(f"Blocked submissions do not go on by themselves ({error.strerror}).")
 
     @property
     def settings(self) -> settings.Settings:

@@ -97,4 +97,5 @@ def again(session: Session, document: Document) -> "Request":
         modules=spec.load_modules(modules_file) if modules_file else None,
         fallback=session.args.fallback,
         modules_file=modules_file,
+        origin=str(document["job_uuid"]),
     )

@@ -70,6 +70,7 @@ def page(document: Document, output: Output) -> str:
         ("name", clean(document.get("name") or "")),
         ("state", palette.state(state) + (f" ({clean(told)})" if told else "")),
         ("message", clean(document.get("message") or "")),
+        *_plan(document.get("plan")),
         ("exit code", "" if document.get("exit_code") is None else str(document["exit_code"])),
         ("cluster", f"{cluster} ({hostname})" if hostname and hostname != cluster else cluster),
         ("native id", clean(document.get("native_id") or "")),
@@ -84,6 +85,20 @@ def page(document: Document, output: Output) -> str:
     if state in ("FINISHED", "FAILED", "CANCELLED"):
         pairs = [pair for pair in pairs if pair[0] != "cancelling"]
     return fields(pairs, columns=output.columns, palette=palette)
+
+
+def _plan(plan: object) -> list[tuple[str, str]]:
+    """What a blocked job waits for, and when it is tried again."""
+    if not isinstance(plan, dict):
+        return []
+    tries = (
+        f" (tried {clean(plan['tries'])}x so far, every {clean(plan.get('every') or '?')})" if plan.get("tries") else ""
+    )
+    return [
+        ("waits for", clean(plan.get("waits_for") or "")),
+        ("next try", f"{times.local(plan['next'])}{tries}" if plan.get("next") else ""),
+        ("until", times.local(plan["until"]) if plan.get("until") else ""),
+    ]
 
 
 def elements(document: Document) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from project.render import jobs
+from project.render import jobs, times
 from project.render.output import Output, program
 from project.render.text import clean, wrap
 
@@ -20,7 +20,7 @@ MEANINGS = {
     "FINISHED": "It ended well.",
     "FAILED": "It ended badly.",
     "CANCELLED": "It was cancelled.",
-    "BLOCKED": "Something is in its way; it is tried again by itself.",
+    "BLOCKED": "Something is in its way.",
     "PAUSED": "It is held and waits to be released.",
 }
 CAUSES = {
@@ -153,7 +153,7 @@ def advice(document: Mapping[str, Any]) -> str:
         "PAUSED": f"Let it go on: `{prog} release {job}`.",
         "PENDING": f"If nothing happens, continue the submission: `{prog} resubmit --resume {job}`.",
         "STAGING_INPUTS": f"If the connection was lost, continue: `{prog} resubmit --resume {job}`.",
-        "BLOCKED": f"Nothing, or give it up: `{prog} cancel {job}`.",
+        "BLOCKED": f"Go on at once: `{prog} resubmit --resume {job}`. Give it up: `{prog} cancel {job}`.",
         "CANCELLED": f"Submit it again: `{prog} resubmit {job}`.",
     }
     if state == "FAILED":
@@ -173,9 +173,8 @@ def plan_in_words(plan: object) -> list[str]:
     """What a blocked job waits for and when it is tried again."""
     if not isinstance(plan, dict):
         return [] if not plan else [clean(plan)]
-    return [
-        f"{clean(name).replace('_', ' ')}: {clean(value)}" for name, value in plan.items() if value not in (None, "")
-    ]
+    shown = {name: times.local(value) if name in {"next", "until"} else clean(value) for name, value in plan.items()}
+    return [f"{clean(name).replace('_', ' ')}: {value}" for name, value in shown.items() if value not in ("None", "")]
 
 
 def explain(found: Mapping[str, Any], document: Mapping[str, Any], output: Output) -> str:
