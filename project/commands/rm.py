@@ -17,7 +17,9 @@ examples:
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `rm`."""
     selection_arguments(parser)
-    parser.add_argument("--force", action="store_true", help="cancel jobs that live; forget ended ones whose cluster is gone")
+    parser.add_argument(
+        "--force", action="store_true", help="cancel jobs that live; forget ended ones whose cluster is gone"
+    )
 
 
 def run(session: Session) -> Answer:
