@@ -12,7 +12,8 @@ The watcher's round, for all jobs at once::
 
 The rules. The queue's word counts for what lives, the accounting's for what has ended; the queue lists ends too for a while.
 Nothing is ended because it is missing: without the accounting, the batch script's own exit code is taken after GRACE (with a
-note); without that, the job stays as it was until both have answered for LOST seconds without knowing it: then it is `lost`.
+note); without that, the job stays as it was until both have answered for LOST seconds (RUNAWAY, when the accounting still
+calls it running) without knowing it: then it is `lost`.
 A row that bears another job's name is another job: an id is used again when a controller lost its state. No clock of one
 machine is compared with a clock of another: `age` is the watcher's own count of seconds.
 """
@@ -29,6 +30,8 @@ SHORT = 1.0
 GRACE = 10.0
 SIGNALLED = 600.0
 LOST = 3600.0
+# The accounting says that it lives, the queue does not know it: a controller that lost its state leaves that behind.
+RUNAWAY = 24 * 3600.0
 # A round counts for at most this much, so that a machine that slept does not pass for a long silence.
 ROUND = 120.0
 # More elements than this are asked for as a whole job.
@@ -213,7 +216,7 @@ class _Case:
             return record if over and record is not None and self.age.gone >= GRACE else None
         if record is not None and over:
             return record if record.condition not in _PASSING or self.age.gone >= GRACE else None
-        return self._missing(fact)
+        return self._missing(fact, RUNAWAY if _alive(record) else LOST)
 
     def _ended_in_queue(self, row: Element, record: Optional[Element]) -> Optional[Element]:
         if record is not None:
@@ -229,11 +232,11 @@ class _Case:
         self._by_queue += int(row.condition in _COARSE)
         return row
 
-    def _missing(self, fact: Optional[Fact]) -> Optional[Element]:
+    def _missing(self, fact: Optional[Fact], patience: float) -> Optional[Element]:
         if fact is not None and fact.ended and self.age.gone >= (SIGNALLED if fact.signal else GRACE):
             self._by_script += 1
             return ends.from_fact(fact)
-        if self.age.silent >= LOST:
+        if self.age.silent >= patience:
             return Element("", None, "UNKNOWN", base.DONE, "lost")
         return None
 

@@ -10,7 +10,7 @@ from project.core import ends, states, tracking
 from project.core.ends import Fact
 from project.core.schedulers import base
 from project.core.schedulers.base import Element
-from project.core.tracking import GRACE, LOST, SHORT, SIGNALLED, Age
+from project.core.tracking import GRACE, LOST, RUNAWAY, SHORT, SIGNALLED, Age
 
 UUID = "503d3f77-a21b-4e52-86c4-eec0f0cd9c16"
 OLD = Age(GRACE, GRACE, 1)
@@ -138,8 +138,11 @@ def test_absence_is_never_an_end():
 
 def test_an_hour_of_silence_is_a_loss():
     assert state(judge([], [], {None: Fact(1)}, Age(LOST, LOST, 1))) == (states.FAILED, "lost", None)
-    # The accounting that says "running" for ever of a job that the queue does not know (a lost controller state).
-    assert state(judge([], [live(base.RUNNING)], {}, Age(LOST, LOST, 1))) == (states.FAILED, "lost", None)
+
+
+def test_the_accounting_that_says_running_for_ever_of_a_job_that_the_queue_does_not_know():
+    assert judge([], [live(base.RUNNING)], {}, Age(LOST, LOST, 1)).state == ""
+    assert state(judge([], [live(base.RUNNING)], {}, Age(RUNAWAY, RUNAWAY, 1))) == (states.FAILED, "lost", None)
 
 
 def test_the_scripts_own_code_is_taken_after_a_while():

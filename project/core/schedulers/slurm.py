@@ -85,9 +85,10 @@ class Slurm(base.Scheduler):
 
     def queue(self, user: str) -> List[str]:
         """All states, so that for MinJobAge (300 s by default) an end is known without the accounting."""
-        # SLURM_BITSTR_LEN=0: task expressions are not cut off after 64 characters (squeue(1)).
+        # SLURM_BITSTR_LEN=0: task expressions are not cut off after 64 characters (squeue(1)). The unset ones would hide jobs.
         return [
-            "env", "SLURM_BITSTR_LEN=0", "squeue", "--noheader", "--states=all", "--user=" + user,
+            "env", "-u", "SQUEUE_ACCOUNT", "-u", "SQUEUE_PARTITION", "-u", "SQUEUE_QOS", "-u", "SQUEUE_LICENSES",
+            "SLURM_BITSTR_LEN=0", "squeue", "--noheader", "--states=all", "--user=" + user,
             "--format=" + slurm_text.QUEUE_FORMAT,
         ]  # fmt: skip
 
