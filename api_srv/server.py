@@ -147,6 +147,8 @@ def serve(settings: Settings) -> int:
 
 
 def _first_account(settings: Settings, services: Services) -> None:
+    if (settings.admin_user or settings.admin_password) and services.store.accounts():
+        log.info("There is an account already: JOBFERRY_ADMIN_USER and JOBFERRY_ADMIN_PASSWORD change nothing.")
     made = accounts.first_admin(services, settings.admin_user, settings.admin_password)
     if made is not None:
         name = settings.admin_user or "admin"

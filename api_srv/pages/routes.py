@@ -260,6 +260,9 @@ def _limit_form() -> None:
 
 def _local(target: str) -> str:
     """The path to go on to, if it is one of this server's; a browser reads `//` and a backslash as another host."""
-    parts = urlsplit(target)
+    try:
+        parts = urlsplit(target)
+    except ValueError:
+        return ""
     good = target.startswith("/") and not target.startswith(("//", "/\\")) and not parts.scheme and not parts.netloc
     return target if good and "\\" not in target and target.isprintable() else ""

@@ -45,6 +45,7 @@ def line(event: Json) -> Json:
     title, text = _titled(event, kind, state, data)
     applied = event.get("applied", True) is not False
     fields = event.get("set")
+    rejected = data.get("rejected") if kind == "cluster" else None
     return {
         "time": event.get("time"),
         "source": str(event.get("source") or ""),
@@ -54,7 +55,7 @@ def line(event: Json) -> Json:
         "text": clean(text),
         "applied": applied,
         "blocks": _blocks(data),
-        "rejected": [row for row in data.get("rejected") or () if isinstance(row, dict)] if kind == "cluster" else [],
+        "rejected": [row for row in rejected if isinstance(row, dict)] if isinstance(rejected, list) else [],
         "set": sorted(str(key) for key in fields)
         if isinstance(fields, dict) and kind not in {"native", "cluster"}
         else [],

@@ -9,15 +9,17 @@ def parsed(stamp: object) -> datetime.datetime | None:
     """The time in UTC; None for what is not an ISO 8601 time."""
     try:
         found = datetime.datetime.fromisoformat(str(stamp or "").replace("Z", "+00:00"))
-    except ValueError:
+        aware = found if found.tzinfo else found.replace(tzinfo=datetime.timezone.utc)
+        # The first and the last day there are may have no UTC.
+        return aware.astimezone(datetime.timezone.utc)
+    except (ValueError, OverflowError):
         return None
-    return found if found.tzinfo else found.replace(tzinfo=datetime.timezone.utc)
 
 
 def moment(stamp: object) -> str:
     """`2026-11-21 10:00:00 UTC`; anything else as it is."""
     found = parsed(stamp)
-    return found.astimezone(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC") if found else str(stamp or "")
+    return found.strftime("%Y-%m-%d %H:%M:%S UTC") if found else str(stamp or "")
 
 
 def ago(stamp: object, now: datetime.datetime | None = None) -> str:
@@ -28,7 +30,7 @@ def ago(stamp: object, now: datetime.datetime | None = None) -> str:
     now = now or datetime.datetime.now(datetime.timezone.utc)
     seconds = (now - found).total_seconds()
     if seconds < -60 or seconds > 30 * 86_400:
-        return found.astimezone(datetime.timezone.utc).strftime("%Y-%m-%d")
+        return found.strftime("%Y-%m-%d")
     for unit, word in _STEPS:
         if seconds >= unit:
             count = int(seconds // unit)

@@ -188,6 +188,11 @@ def first_admin(services: Services, name: str, password: str) -> str | None:
     """Make the first account if there is none; the password when one had to be made up, to be shown once."""
     if services.store.accounts():
         return None
+    if password and not MIN_PASSWORD <= len(password) <= MAX_PASSWORD:
+        message = f"JOBFERRY_ADMIN_PASSWORD has {len(password)} characters; it needs {MIN_PASSWORD} to {MAX_PASSWORD}."
+        raise RefusedError(422, message, "password")
+    if name and not _NAME.match(name):
+        raise RefusedError(422, "JOBFERRY_ADMIN_USER is no user name: 1 to 64 letters, digits, or . _ @ + -", "name")
     made = "" if password else secrets.token_urlsafe(12)
     try:
         add(services, name or "admin", password or made, admin=True)

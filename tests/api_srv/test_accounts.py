@@ -163,6 +163,20 @@ def test_the_first_account(tmp_path: Path) -> None:
     services.store.close()
 
 
+def test_a_first_account_that_cannot_be_made_names_the_variable(services: Services, tmp_path: Path) -> None:
+    empty = Services(SqliteStore.in_home(str(tmp_path / "empty")))
+    for name, password, variable in (
+        ("boss", "short", "JOBFERRY_ADMIN_PASSWORD"),
+        ("a b", PASSWORD, "JOBFERRY_ADMIN_USER"),
+    ):
+        with pytest.raises(RefusedError, match=variable) as caught:
+            accounts.first_admin(empty, name, password)
+        assert caught.value.status == 422
+    assert empty.store.accounts() == []
+    empty.store.close()
+    assert accounts.first_admin(services, "boss", "short") is None
+
+
 def test_only_the_hash_is_kept(services: Services) -> None:
     accounts.add(services, "carl", "correct horse battery")
     kept = services.store.account("carl")

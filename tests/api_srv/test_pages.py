@@ -8,12 +8,22 @@ from typing import Any
 import pytest
 
 from api_srv.pages import load, routes, shown, times
-from api_srv.services import accounts
+from api_srv.services import accounts, jobs, reports
+from api_srv.services.context import Account
 from helpers import page_data
 from helpers.page_data import PASSWORD, uuid
+from project.core import history
 
 HTML = {"Accept": "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"}
 FINISHED, FAILED, RUNNING, HOSTILE, OF_BOB = uuid(0xA1), uuid(0xB2), uuid(0xC3), uuid(0x17), uuid(0x28)
+NONSENSE: tuple[dict[str, Any], ...] = (
+    {"kind": "cluster", "data": {"rejected": 5}},
+    {"kind": "note", "time": "0001-01-01T00:00:00+14:00"},
+    {"kind": "state", "state": "QUEUED", "time": "9999-12-31T23:59:59-14:00"},
+    {"kind": "module", "data": {"changed": 5, "duration": 1e308, "exit_status": {}, "stderr": [1, {}], "index": []}},
+    {"kind": "native", "set": {"job_status": {"State": [[], {}, None], "NodeList": [{}]}, "run": 10**18}},
+    {"kind": "state", "state": "BLOCKED", "set": {"plan": {"tries": 1e300, "next": [], "cause": "<b>"}}},
+)
 
 
 @pytest.fixture(scope="module")
@@ -77,12 +87,31 @@ def test_the_cookie_is_for_tls_only_at_a_public_address_with_tls(site, tmp_path)
 
 
 @pytest.mark.parametrize(
-    "target", ["//evil.example", "https://evil.example", "/\\evil.example", "evil", "javascript:x", "/a\nb"]
+    "target", ["//evil.example", "https://evil.example", "/\\evil.example", "evil", "javascript:x", "/a\nb", "//["]
 )
 def test_signing_in_never_leads_elsewhere(site, target):
     client = site.test_client()
     form = {"form_token": token(client.get("/sign-in")), "username": "ann", "password": PASSWORD, "next": target}
     assert client.post("/sign-in", data=form).location == "/"
+
+
+def test_an_address_that_is_none_shows_the_form(site):
+    for target in ("//[", "http://[", "/\\["):
+        assert site.test_client().get("/sign-in", query_string={"next": target}).status_code == 200
+
+
+def test_whatever_a_cluster_reports_the_page_is_shown(tmp_path):
+    services = page_data.services_in(tmp_path)
+    page_data.fill(services)
+    client, ann = reader(page_data.app_of(services, tmp_path)), Account("ann")
+    for number, fields in enumerate(NONSENSE):
+        document = history.new_document(uuid(0x500 + number), {}, cluster="c", owner="ann")
+        services.store.create(document, "")
+        record = jobs.found(services, ann, document["job_uuid"])
+        reports.report(services, ann, record, {"events": [{**history.make("agent", 1, "note"), **fields}]})
+        assert read(client, f"/jobs/{document['job_uuid']}?history=all").status_code == 200, fields
+    assert read(client, "/").status_code == 200
+    services.store.close()
 
 
 def test_wrong_credentials_are_refused_and_not_repeated(site):

@@ -197,6 +197,15 @@ def test_the_first_start_prints_a_password_once(site: Site) -> None:
     assert process.wait(60) == 0
     site.start()
     assert site.log.count("The first account is") == 1
+    assert "change nothing" not in site.log
+    site.environment["JOBFERRY_ADMIN_PASSWORD"] = PASSWORD
+    site.start()
+    assert "change nothing" in site.log
+
+
+def test_a_first_account_of_too_short_a_password_is_said_to_be_one(site: Site) -> None:
+    site.environment["JOBFERRY_ADMIN_PASSWORD"] = "short"
+    assert "JOBFERRY_ADMIN_PASSWORD" in site.run("serve", code=2)
 
 
 def test_mails_go_out_and_a_stop_leaves_no_lease(site: Site) -> None:
