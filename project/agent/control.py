@@ -74,8 +74,10 @@ def cancel_one(folder: Folder, runner: Runner) -> str:
     if work.needs_work(folder.read()):
         work.carry_on(folder, runner)
     record = folder.read()
-    if record.final or not record.document.get("native_id") or "end" in record.memo:
+    if record.final or "end" in record.memo:
         return ""
+    if not record.document.get("native_id"):
+        return "It is not certain whether the workload manager has the job ({}).".format(record.document["message"])
     return _act("cancel", folder, record, runner)[1]
 
 

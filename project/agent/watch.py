@@ -125,13 +125,14 @@ class Watcher:
         for one in self.jobs.values():
             if one.record.final:
                 continue
-            if work.needs_work(one.record):
-                times.append(YOUNGEST)
-            elif one.followed.age.unresolved > 0 and one.followed.age.gone < DOUBT:
+            calm = max(YOUNGEST, (now - one.followed.stirred) * PART)
+            plan = one.record.document.get("plan") or {}
+            if work.needs_work(one.record) and plan.get("next"):
+                calm = max(YOUNGEST, plans.seconds(plan["next"]) - time.time())
+            elif one.followed.age.unresolved and one.followed.age.gone < DOUBT:
                 # It is ending: the owner wants to know at once.
-                times.append(YOUNGEST / 2)
-            else:
-                times.append(max(YOUNGEST, (now - one.followed.stirred) * PART))
+                calm = YOUNGEST / 2
+            times.append(calm)
         return max(min(times), min(OLDEST, cost / LOAD), min(OLDEST, 2.0**self.failures if self.failures else 0.0))
 
     def log(self, text: str) -> None:
@@ -197,7 +198,8 @@ class Watcher:
         for uuid, one in self.jobs.items():
             if uuid in self.children or len(self.children) >= CHILDREN or not work.needs_work(one.record):
                 continue
-            due = plans.due(one.record.document.get("plan"), time.time()) or work.cancel_wished(one.folder)
+            due = plans.due(one.record.document.get("plan"), time.time())
+            due = due or (work.cancel_wished(one.folder) and now - one.tried_at > CANCEL_EVERY)
             if not due or now - one.tried_at < min(OLDEST, 2.0**one.tries) or locks.is_held(one.folder.paths.busy):
                 continue
             one.tried_at = now

@@ -144,3 +144,19 @@ def test_the_agents_own_command_cancels(root):
         assert done.returncode == 0
         assert done.stdout.decode().split()[:2] == [uuid, "CANCELLED"]
         assert agent.state(uuid) == "CANCELLED"
+
+
+def test_a_job_that_may_be_in_the_queue_is_cancelled_when_that_is_known(tmp_path, root):
+    slurm = FakeSlurm(tmp_path)
+    slurm.set(
+        "sbatch.after", "echo 'sbatch: error: Socket timed out on send/recv operation' >&2; touch \"$S/down\"; exit 1\n"
+    )
+    with Agent(root, env=slurm.env, first=QUICK) as agent:
+        uuid = new_uuid()
+        assert agent.submit(uuid, ["true"], cluster=slurm.cluster)["state"] == "BLOCKED"
+        outcome = one(agent, "cancel", uuid)
+        assert (outcome["ok"], outcome["state"]) == (False, "BLOCKED")
+        slurm.unset("down")
+        assert agent.wait_state(uuid, "CANCELLED") == "CANCELLED"
+        assert slurm.lines("cancelled")[:1] == ["101"]
+    assert len(slurm.jobs) == 1
