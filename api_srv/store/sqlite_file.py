@@ -90,10 +90,12 @@ class Database:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
+                connection.execute("COMMIT")
             except BaseException:
-                connection.execute("ROLLBACK")
+                # A full disk may have ended it already; left open, it would lock out everybody (sqlite.org/lang_transaction.html).
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
                 raise
-            connection.execute("COMMIT")
 
     def rows(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
         """All rows of one query."""
@@ -148,10 +150,11 @@ class Database:
             for migration in self._migrations[found:]:
                 migration(connection)
             connection.execute(f"PRAGMA user_version={wanted:d}")
+            connection.execute("COMMIT")
         except BaseException:
-            connection.execute("ROLLBACK")
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
             raise
-        connection.execute("COMMIT")
 
     def _keep_copy(self, connection: sqlite3.Connection, found: int) -> None:
         copy = f"{self.path}.v{found}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"

@@ -117,3 +117,32 @@ def test_a_full_disk_is_said_so(tmp_path: Path) -> None:
     assert store.clusters(("",)) is not None
     store.close()
     assert sqlite_file.BUSY_SECONDS == 30.0
+
+
+def test_a_commit_that_fails_leaves_no_open_transaction(tmp_path: Path) -> None:
+    def tables(connection: sqlite3.Connection) -> None:
+        connection.execute("CREATE TABLE parents (id INTEGER PRIMARY KEY)")
+        connection.execute("CREATE TABLE children (parent INTEGER REFERENCES parents DEFERRABLE INITIALLY DEFERRED)")
+
+    database = Database(str(tmp_path / "x.db"), (tables,))
+    database.connection().execute("PRAGMA foreign_keys=ON")
+    for _ in range(2):
+        with pytest.raises(StoreError, match="FOREIGN KEY"), database.write() as connection:
+            connection.execute("INSERT INTO children VALUES (7)")
+    with database.write() as connection:
+        connection.execute("INSERT INTO parents VALUES (7)")
+    assert database.rows("SELECT COUNT(*) FROM children") == [(0,)]
+    database.close()
+
+
+def test_a_full_database_is_said_and_works_again(tmp_path: Path) -> None:
+    store = SqliteStore.in_home(str(tmp_path))
+    connection = store.database.connection()
+    pages = connection.execute("PRAGMA page_count").fetchone()[0]
+    connection.execute(f"PRAGMA max_page_count={pages + 5}")
+    with pytest.raises(StoreError, match="full"):
+        store.put_cluster("", {"name": "c", "profile": "x" * 1_000_000})
+    connection.execute("PRAGMA max_page_count=1000000")
+    store.put_cluster("", {"name": "c"})
+    assert [one.document for one in store.clusters([""])] == [{"name": "c"}]
+    store.close()
