@@ -113,8 +113,13 @@ def http_call(url: str, user: str = "", password: str = "", token: str = "", tim
 
 
 def _checked(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        # Reading the port checks it.
+        usable = parts.port != 0 and parts.scheme in ("http", "https") and bool(parts.hostname) and _plain(url)
+    except ValueError:
+        usable = False
+    if not usable:
         message = "The API address {!r} is not an http:// or https:// address.".format(url.rpartition("@")[2])
         raise ApiError(message, "Set JOBFERRY_API_URL to an address like http://127.0.0.1:7676.")
     if parts.username or parts.password:
@@ -123,8 +128,17 @@ def _checked(url: str) -> str:
     return url.rstrip("/")
 
 
+def _plain(text: str) -> bool:
+    """Only what an address or a header can hold: printable ASCII without a blank."""
+    return all("!" <= character <= "~" for character in text)
+
+
 def _authorization(user: str, password: str, token: str) -> str:
     if token:
+        if not _plain(token):
+            # Not shown: it is a secret all the same.
+            message = "The API token has a blank, a line break or another character that no token has."
+            raise ApiError(message, "Set JOBFERRY_API_TOKEN to the token alone.")
         return "Bearer " + token
     if not user:
         return ""
@@ -184,14 +198,18 @@ def _decoded(raw: bytes, address: str) -> Json:
 
 
 def _refusal(error: Any, method: str, address: str) -> ApiError:
+    import http.client
+
     status = int(error.code)
     text = ""
     try:
         value = json.loads(error.read(1024 * 1024).decode("utf-8"))
         if isinstance(value, dict):
             text = str(value.get("error") or value.get("detail") or value.get("title") or "")
-    except (ValueError, OSError):
+    except (ValueError, OSError, http.client.HTTPException):
         text = ""
+    finally:
+        error.close()
     hint = {
         401: "Set JOBFERRY_API_USER and JOBFERRY_API_PASSWORD, or JOBFERRY_API_TOKEN.",
         403: "These credentials may not do that.",

@@ -3,6 +3,7 @@
 import base64
 import http.server
 import json
+import socket
 import threading
 
 import pytest
@@ -103,3 +104,36 @@ def test_a_bad_address_is_refused_without_showing_a_password(url):
     with pytest.raises(ApiError) as caught:
         http_call(url)
     assert "sesame" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:1/é", "http://[", "http://127.0.0.1:port", "http://a b:1", "http://a\nb", "ftp://a"]
+)
+def test_an_address_that_is_none(url):
+    with pytest.raises(ApiError, match="not an http"):
+        http_call(url)
+
+
+@pytest.mark.parametrize("token", ["hidden\nX-Evil: 1", "hidden\n", "hidden€", "hid den"])
+def test_a_token_that_is_none_is_not_shown(token):
+    with pytest.raises(ApiError, match="API token") as caught:
+        http_call("http://127.0.0.1:1", token=token)
+    assert "hid" not in str(caught.value)
+
+
+def test_a_refusal_that_is_cut_off_is_a_refusal():
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        head = b"HTTP/1.1 502 Bad Gateway\r\nTransfer-Encoding: chunked\r\n\r\n40\r\ncut"
+
+        def answer():
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(head)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with pytest.raises(ApiError) as caught:
+            ApiClient(http_call(f"http://127.0.0.1:{listening.getsockname()[1]}")).health()
+        thread.join()
+    assert (caught.value.status, caught.value.transient) == (502, True)
