@@ -166,6 +166,26 @@ def test_a_rejection_keeps_slurms_words(err, transient):
     assert "sbatch:" not in caught.value.message or "option" in err
 
 
+@pytest.mark.parametrize(
+    ("err", "hint"),
+    [
+        ("sbatch: error: invalid partition specified: nope\n", "scheduler_options: [--partition=NAME]"),
+        (
+            "sbatch: error: Batch job submission failed: Invalid account or account/partition combination specified",
+            "--partition",
+        ),
+        ("sbatch: error: Batch job submission failed: Requested time limit is invalid", "resources.duration"),
+        ("sbatch: error: Memory specification can not be satisfied", "memory_per_thread"),
+        ("sbatch: unrecognized option '--nosuch'\n", "scheduler_options"),
+        ("sbatch: error: something new", "Correct resources"),
+    ],
+)
+def test_a_rejection_says_what_to_change(err, hint):
+    with pytest.raises(ClusterError) as caught:
+        SLURM.submitted(1, "", err)
+    assert hint in caught.value.hint
+
+
 def test_a_success_without_an_id_is_to_be_looked_for():
     with pytest.raises(ClusterError) as caught:
         SLURM.submitted(0, "", "")

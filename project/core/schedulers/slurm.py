@@ -78,7 +78,7 @@ class Slurm(base.Scheduler):
             )
         raise ClusterError(
             "Slurm did not take the job: {}.".format(words or "sbatch ended with exit code {}".format(rc)),
-            hint="Correct resources, scheduler_options or the partition, then submit again.",
+            hint=_hint(words),
             transient=slurm_text.away(err + out) or slurm_text.full(err + out),
             condition="submission_rejected",
         )
@@ -153,6 +153,29 @@ class Slurm(base.Scheduler):
         if len(outs) > 1 and status:
             status.update(slurm_text.job_counts(outs[1]))
         return status
+
+
+# What to change in the input, by a word in what sbatch said.
+_HINTS = (
+    ("partition", "Choose another partition with scheduler_options: [--partition=NAME]; `sinfo -s` lists them."),
+    ("account", "Name your account with scheduler_options: [--account=NAME]."),
+    ("qos", "Choose another quality of service with scheduler_options: [--qos=NAME]."),
+    (
+        "time limit",
+        "Shorten resources.duration, or choose another partition with scheduler_options: [--partition=NAME].",
+    ),
+    ("memory", "Lower resources.memory_per_thread."),
+    (
+        "node configuration",
+        "Ask for less in resources, or choose another partition with scheduler_options: [--partition=NAME].",
+    ),
+    ("option", "Correct scheduler_options: sbatch does not know one of them."),
+)
+
+
+def _hint(words: str) -> str:
+    found = [hint for word, hint in _HINTS if word in words.lower()]
+    return found[0] if found else "Correct resources or scheduler_options, then submit again."
 
 
 def _resource_options(resources: "Resources") -> List[str]:
