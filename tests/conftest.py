@@ -38,3 +38,15 @@ def pytest_collection_modifyitems(items: "list[pytest.Item]") -> None:
     for item in items:
         if any(folder in item.path.parents for folder in ON_THE_TESTBED):
             item.add_marker(pytest.mark.xdist_group("testbed"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_process_goes_on(tmp_path_factory: pytest.TempPathFactory) -> Generator[None, None, None]:
+    """The process that goes on with blocked submissions ends with the tests that left one."""
+    yield
+    from helpers.processes import stop_retrier
+
+    base = tmp_path_factory.getbasetemp()
+    for depth in range(1, 5):
+        for lock in base.glob("*/" * depth + "retrier.lock"):
+            stop_retrier(lock.parent)

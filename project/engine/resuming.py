@@ -1,5 +1,6 @@
 """Going on with a submission that was cut off: nothing that is done is done again, and never a second native job."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ def resume(context: Context, uuid: str, patience: float = unfinished.PATIENCE, u
     Raises UserError (nothing to resume, its files are elsewhere), ClusterError, ApiError.
     """
     uuid = str(context.api.job(uuid)["job_uuid"])
+    if unattended and remembered.load(context.home, uuid).get("accept_new_host_key"):
+        context = replace(context, accept_new_host_key=True)
     mark = unfinished.take(context.home, uuid, patience)
     over = False
     try:

@@ -157,6 +157,7 @@ class Submission:
             private_key=login.private_key,
             input=os.path.abspath(self.request.loaded.file) if self.request.loaded.file else "",
             policy=self.policy,
+            accept_new_host_key=self.context.accept_new_host_key,
             modules_file=self.request.modules_file,
         )
 

@@ -9,7 +9,7 @@ class Proxy:
     """Forwards to a port of this machine. `mode` is `drop`, `stall` or `truncate` after `limit` bytes to the server.
 
     `drop` resets both sides; `truncate` forwards exactly `limit` bytes and then closes as if all had been sent;
-    `stall` keeps both sides open and forwards nothing more. After `heal()` new connections go through whole.
+    `stall` keeps both sides open and forwards nothing more; `refuse` lets nobody in at all. After `heal()` new connections go through whole.
     """
 
     def __init__(self, target: int, mode: str, limit: int) -> None:
@@ -35,6 +35,9 @@ class Proxy:
                 client, _ = self._listener.accept()
             except OSError:
                 return
+            if self._mode == "refuse":
+                client.close()
+                continue
             server = socket.create_connection(("127.0.0.1", self._target))
             self._sockets += [client, server]
             mode = self._mode
@@ -63,5 +66,6 @@ class Proxy:
                 each.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         for each in (source, sink):
             with contextlib.suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR) if mode == "truncate" else None
+                # Also wakes the other thread, whose recv would keep the connection open.
+                each.shutdown(socket.SHUT_RDWR if mode == "truncate" else socket.SHUT_RD)
             each.close()
