@@ -76,10 +76,11 @@ class Slurm(base.Scheduler):
                 transient=True,
                 condition="submission_rejected",
             )
+        later = slurm_text.away(err + out) or slurm_text.full(err + out)
         raise ClusterError(
             "Slurm did not take the job: {}.".format(words or "sbatch ended with exit code {}".format(rc)),
-            hint=_hint(words),
-            transient=slurm_text.away(err + out) or slurm_text.full(err + out),
+            hint="" if later else _hint(words),
+            transient=later,
             condition="submission_rejected",
         )
 
