@@ -24,9 +24,12 @@ _OF_TOKEN = frozenset((*_STATE_FIELDS, *history.SETTABLE)) - {"cluster", "destin
 def create(services: Services, account: Account, uuid: str, body: Document) -> Document:
     """Record a new job. Answer: {"job_uuid", "token", "report_url"}. Raises RefusedError 422, 409, 413."""
     uuid = checks.whole_uuid(uuid)
-    body = {**body, "user_input": checks.without_secrets(body.get("user_input"))}
+    if "user_input" in body:
+        body = {**body, "user_input": checks.without_secrets(body["user_input"])}
     if body.get("job_uuid") is not None and str(body["job_uuid"]).lower() != uuid:
         raise unacceptable("job_uuid", "it is not the one in the address")
+    if "appId" in body and "user_input" not in body:
+        raise unacceptable("appId", "applications are not built yet; send a job document with `user_input` instead")
     checks.job_document(body, whole=True)
     if body.get("state") not in (None, states.PENDING, states.AWAITING_PARENTS):
         raise unacceptable("state", "a new job is PENDING")

@@ -4,7 +4,8 @@ import argparse
 
 from project.commands import act
 from project.commands.base import Answer, Session, selection_arguments
-from project.core.errors import UserError
+from project.core import schema
+from project.core.errors import InputError, UserError
 
 EXAMPLES = """\
 examples:
@@ -29,6 +30,9 @@ def run(session: Session) -> Answer:
         raise UserError("No tag is given.", "A tag is `key=value`; `key-` takes one away.")
     if "" in wanted or "" in unwanted:
         raise UserError("A tag has an empty name.", "A tag is `key=value`.")
+    found = schema.problems({"user_input": {}, "tags": wanted}, schema.load("job"))
+    if found:
+        raise InputError(found, "tags")
     documents, by_selector = session.selected()
     session.sure(f"Change the tags of {len(documents)} jobs?", bulk=by_selector and len(documents) > 1)
     deeds = []

@@ -5,6 +5,7 @@ The input travels as a dictionary in the user's own words (modules read and chan
 answer on the laptop, on the cluster and in the server.
 """
 
+import itertools
 import re
 from typing import Any, Dict, List, NamedTuple, Optional, Set, Tuple
 
@@ -106,11 +107,11 @@ def public(data: Dict[str, Any]) -> Dict[str, Any]:
 
 def problems(data: Any) -> List[Problem]:
     """Everything that is wrong with an input, in the order of its keys; file, line and column are left open."""
-    found = list(plain.problems(data))
+    found = list(itertools.islice(plain.problems(data), schema.MOST))
     if found:
         return found
     found = schema.problems(data, schema.load("input"))
-    if not isinstance(data, dict):
+    if not isinstance(data, dict) or len(found) >= schema.MOST:
         return found
     better = _semantic(data, {problem.key for problem in found})
     keys = {problem.key for problem in better}
@@ -142,12 +143,14 @@ def _semantic(data: Dict[str, Any], bad: Set[str]) -> List[Problem]:
 
 
 def _each(key: str, value: Any, check: Any) -> List[Problem]:
-    found = []
+    found: List[Problem] = []
     for number, item in enumerate(texts(value)):
         message, hint = check(item)
         if message:
             place = "{}[{}]".format(key, number) if isinstance(value, list) else key
             found.append(Problem(place, message, item, hint))
+            if len(found) >= schema.MOST:
+                break
     return found
 
 
@@ -166,10 +169,12 @@ def _output_problem(pattern: str) -> Tuple[str, str]:
 
 
 def _notify_problems(value: Any) -> List[Problem]:
-    found = []
+    found: List[Problem] = []
     names = texts(value)
     known = [*states.STATES, "all", "none"]
     for number, name in enumerate(names):
+        if len(found) >= schema.MOST:
+            break
         place = "notify[{}]".format(number) if isinstance(value, list) else "notify"
         if name.upper() not in states.STATES and name.lower() not in ("all", "none"):
             hint = did_you_mean(name, known) or "It is all, none or a list of {}.".format(", ".join(states.STATES))

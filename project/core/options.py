@@ -6,6 +6,7 @@ from typing import Tuple
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
+LONGEST = 4096
 # sbatch(1): what would change where the job runs, what it is called, where its output goes, or keep the submission waiting.
 OWNED_LONG = (
     "array",
@@ -31,6 +32,8 @@ _EXAMPLE = "Give options as --qos=long."
 
 def option_problem(text: str) -> Tuple[str, str]:
     """What is wrong with one entry of `scheduler_options`, and a hint; two empty texts when it is fine."""
+    if len(text) > LONGEST:
+        return "has {} characters, at most {} are allowed.".format(len(text), LONGEST), "Give one option an entry."
     if _CONTROL.search(text):
         return "holds a line break or another control character.", "Give one option an entry."
     try:

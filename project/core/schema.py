@@ -10,6 +10,7 @@ as schemas. `writeOnly` marks a secret: its value is never in a problem. Two ann
 ignore: `x-expected` says what belongs here (for the message) and `x-later` marks a key that exists by name only.
 """
 
+import itertools
 import json
 import pkgutil
 import re
@@ -19,6 +20,8 @@ from project.core.errors import Problem
 from project.core.words import did_you_mean
 
 NAMES = ("input", "modules", "cluster", "job")
+# So many problems are looked for; nobody reads more, and a server must not make millions.
+MOST = 100
 
 Schema = Union[bool, Dict[str, Any]]
 Path = Tuple[Union[str, int], ...]
@@ -61,9 +64,9 @@ def key_text(path: Path) -> str:
 
 
 def problems(value: Any, schema: Schema) -> List[Problem]:
-    """Everything that is wrong with `value`; empty when it is valid."""
+    """Everything that is wrong with `value`, the first MOST of it; empty when it is valid."""
     root = schema if isinstance(schema, dict) else {}
-    return list(_check(value, schema, (), root))
+    return list(itertools.islice(_check(value, schema, (), root), MOST))
 
 
 def resolve(schema: Schema, root: Dict[str, Any]) -> Schema:
@@ -122,7 +125,7 @@ def _check_value(value: Any, schema: Dict[str, Any], path: Path, root: Dict[str,
     if "not" in schema and not any(_check(value, schema["not"], path, root)):
         yield _unexpected(path, schema, value)
     if "anyOf" in schema:
-        branches = [list(_check(value, branch, path, root)) for branch in schema["anyOf"]]
+        branches = [list(itertools.islice(_check(value, branch, path, root), MOST)) for branch in schema["anyOf"]]
         if all(branches):
             yield from _closest(value, schema, path, branches, root)
 

@@ -182,6 +182,14 @@ def test_bad_bodies_name_the_key(call: Caller) -> None:
     ):
         status, answer = call("PUT", path, body)
         assert (status, answer["key"]) == (422, key)
+    for body, key in (
+        ({"name": "myJob", "appId": "myApp", "appVersion": "1.0"}, "appId"),
+        ({"name": "x"}, "user_input"),
+        ({"user_input": None}, "user_input"),
+        ({"user_input": DOCUMENT["user_input"], "tags": {"a=b": "c"}}, 'tags["a=b"]'),
+    ):
+        status, answer = call("POST", "/jobs", body)
+        assert (status, answer["key"]) == (422, key)
 
 
 def test_a_job_of_its_own_user_reports_the_load_of_its_cluster(client: Any, services: Services) -> None:

@@ -218,6 +218,8 @@ def test_tags_are_set_and_taken_away(good):
     assert call("status", good, "--json").data["tags"]["colour"] == "blue"
     call("tag", good, "x-")
     assert "x" not in call("status", good, "--json").data["tags"]
+    # As in the input file: nothing that a selector could not ask for.
+    assert "is not a possible name" in call("tag", good, "a b=c", code=2).err
     assert call("ls", "-l", "colour=blue", "-q").out == good + "\n"
 
 

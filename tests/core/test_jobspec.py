@@ -1,3 +1,5 @@
+import time
+
 import pytest
 
 from project.core import jobspec, states
@@ -160,6 +162,23 @@ def test_notify_states():
     assert jobspec.notify_states("all") == list(states.STATES)
     assert jobspec.notify_states("none") == []
     assert jobspec.notify_states("failed") == ["FAILED"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {f"executoin{number}": 1 for number in range(100_000)},
+        {"execution": [0] * 500_000},
+        {"notify": ["finishe"] * 30_000},
+        {"output": ["/x"] * 30_000},
+        {"kwargs": {"x": [float("nan")] * 100_000}},
+    ],
+    ids=["keys", "execution", "notify", "output", "kwargs"],
+)
+def test_of_a_million_mistakes_the_first_are_told(wrong):
+    begin = time.monotonic()
+    assert 1 <= len(keys(**wrong)) <= 100
+    assert time.monotonic() - begin < 20
 
 
 def test_notify_with_a_wrong_state():

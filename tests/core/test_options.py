@@ -33,7 +33,8 @@ def test_what_jobferry_sets_itself_is_refused(text, owned):
 
 
 @pytest.mark.parametrize(
-    "text", ["qos=long", "", " ", "-", "--", "--comment='a", "--qos=long\n#SBATCH -a 3", "--qos=\x00"]
+    "text",
+    ["qos=long", "", " ", "-", "--", "--comment='a", "--qos=long\n#SBATCH -a 3", "--qos=\x00", "-" + "a" * 4_000_000],
 )
 def test_what_is_no_option_is_refused(text):
     assert option_problem(text)[0]
