@@ -47,9 +47,14 @@ class _Telling(ApiClient):
         self._tell(str(document["job_uuid"]))
         return super().create(document)
 
+    def token(self, uuid: str) -> dict[str, Any]:
+        """The first thing of a submission that goes on."""
+        self._tell(uuid)
+        return super().token(uuid)
+
 
 def api_client(call: Call, on_create: Callable[[str], None]) -> ApiClient:
-    """The API's calls by name. `on_create` is told the UUID of a job that is about to be recorded."""
+    """The API's calls by name. `on_create` is told the UUID of a job that is about to be recorded, or to go on."""
     return _Telling(call, on_create)
 
 

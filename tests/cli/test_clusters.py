@@ -103,4 +103,7 @@ def test_a_submission_to_a_cluster_that_is_away_is_exit_code_3_and_can_be_resume
     listed = call("ls")
     assert uuid in listed.out
     assert "warning: The newest state of jobs on beta is not known" in listed.err
-    call("cancel", uuid, code=None)
+    assert call("cancel", uuid).err.count(uuid[:8]) == 1
+    assert call("status", uuid, "--json").data["state"] == "CANCELLED"
+    assert "stays" in call("rm", uuid, "--force").err
+    assert call("ls", "-q").out == ""
