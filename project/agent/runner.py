@@ -1,8 +1,9 @@
 """Runs the workload manager's commands, and finds the agent's own command line."""
 
 import os
+import re
 import sys
-from typing import List, Optional, Sequence
+from typing import Dict, List, Optional, Sequence
 
 from project.agent import unzipped
 from project.core import process
@@ -14,6 +15,12 @@ from project.core.schedulers import base
 TIMEOUT = 120.0
 # Nothing of the user's Python is wanted: no PYTHON… variables, no packages of theirs.
 _BARE = ["-E", "-s", "-S"]
+# A login's defaults that would change what is asked or submitted behind our back: the environment wins over the batch script's
+# directives (man sbatch, INPUT ENVIRONMENT VARIABLES), and filters of squeue and sacct make living jobs look gone.
+_OVERRIDING = re.compile(
+    r"(SQUEUE|SACCT|SINFO|SCANCEL)_|SBATCH_(JOB_NAME|ARRAY_INX|WAIT|TIMELIMIT|OUTPUT|ERROR|INPUT|OPEN_MODE|REQUEUE|NO_REQUEUE)\Z"
+    r"|SLURM_TIME_FORMAT\Z"
+)
 _RUN_FROM_FOLDER = "import sys; sys.path.insert(0, {!r}); from project.agent.__main__ import main; sys.exit(main())"
 
 
@@ -24,6 +31,11 @@ def own_command() -> List[str]:
         return [sys.executable] + _BARE + [place]
     tree = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     return [sys.executable] + _BARE + ["-c", _RUN_FROM_FOLDER.format(tree)]
+
+
+def environment() -> Dict[str, str]:
+    """This login's environment for the workload manager's commands."""
+    return {key: value for key, value in process.clean_env().items() if not _OVERRIDING.match(key)}
 
 
 class Runner:
@@ -41,7 +53,7 @@ class Runner:
 
             return localwm.call(self.root, argv[1:], cwd)
         try:
-            done = process.run(argv, cwd=cwd, timeout=timeout, pass_fds=pass_fds)
+            done = process.run(argv, cwd=cwd, env=environment(), timeout=timeout, pass_fds=pass_fds)
         except OSError as error:
             message = "{} cannot be started here ({}).".format(argv[0], error.strerror or error)
             hint = "Is the cluster's workload_manager right, and is it on the PATH of a login without terminal?"
