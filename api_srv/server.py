@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("api_srv")
 
 THREADS = 8
+# More than what slow or idle clients may hold open, less than the open files that a process usually may have.
+CONNECTIONS = 600
 # A body larger than the API's own limit is read so far that it can be refused in the API's words.
 MAX_REQUEST = 64 * 1024 * 1024
 STOP_SECONDS = 25.0
@@ -61,6 +63,8 @@ class Server:
             ident="jobferry",
             max_request_body_size=MAX_REQUEST,
             channel_timeout=60,
+            connection_limit=CONNECTIONS,
+            asyncore_use_poll=True,
             # Only the pages look at one (X-Forwarded-Proto, for the cookie's Secure flag), nobody trusts them.
             clear_untrusted_proxy_headers=False,
         )
@@ -128,6 +132,8 @@ def _busy(channel: Any) -> bool:
 def serve(settings: Settings) -> int:
     """Run the server until a signal ends it. Raises UserError, StoreError."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    # A line for every request that has to wait a moment is no news.
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     services = app_module.make_services(settings)
     try:
         _first_account(settings, services)

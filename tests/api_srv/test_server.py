@@ -1,5 +1,6 @@
 """The server as a process: first start, signals, kill -9, accounts and backup while it runs."""
 
+import contextlib
 import json
 import os
 import re
@@ -201,6 +202,15 @@ def test_the_first_start_prints_a_password_once(site: Site) -> None:
     site.environment["JOBFERRY_ADMIN_PASSWORD"] = PASSWORD
     site.start()
     assert "change nothing" in site.log
+
+
+def test_slow_clients_keep_nobody_out(site: Site) -> None:
+    site.start()
+    with contextlib.ExitStack() as stack:
+        for _ in range(150):
+            slow = stack.enter_context(socket.create_connection(("127.0.0.1", site.port), timeout=60))
+            slow.sendall(b"POST /jobs HTTP/1.1\r\nHost: x\r\nX: ")
+        assert site.api().health()["status"] == "ok"
 
 
 def test_a_first_account_of_too_short_a_password_is_said_to_be_one(site: Site) -> None:
