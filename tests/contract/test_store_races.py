@@ -231,7 +231,9 @@ def test_what_was_acknowledged_survives_a_kill(shared: Any) -> None:
             for _ in range(6):
                 acknowledged.append(json.loads(one.stdout.readline())[0])
             one.send_signal(signal.SIGKILL)
-            rest = one.communicate(timeout=60)[0].splitlines()
+            # Not communicate: it would miss what readline has read ahead.
+            rest = one.stdout.read().splitlines()
+            one.wait(60)
             # The last line may be torn; what it says was then not acknowledged.
             acknowledged += [json.loads(line)[0] for line in rest if line.endswith("]")]
     finally:
