@@ -90,11 +90,11 @@ def whole_uuid(text: str) -> str:
     return lowered
 
 
-def without_secrets(user_input: Any) -> Any:
-    """The input without private key, passphrase and callback secret, whoever sent them."""
-    if not isinstance(user_input, dict):
-        return user_input
-    return {key: value for key, value in user_input.items() if key not in SECRETS}
+def without_secrets(given: Any) -> Any:
+    """An input, or a job's document, without private key, passphrase and callback secret, whoever sent them."""
+    if not isinstance(given, dict):
+        return given
+    return {key: value for key, value in given.items() if key not in SECRETS}
 
 
 def refuse(problems: list[Problem], prefix: str = "") -> None:

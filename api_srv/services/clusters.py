@@ -1,5 +1,6 @@
 """The inventory: shared clusters, made by administrators, and each account's own."""
 
+import json
 from typing import Any
 
 from api_srv.problems import RefusedError, not_found, unacceptable
@@ -9,7 +10,8 @@ from api_srv.store.base import ClusterRecord, Document, Query, TooLargeError
 from project.core import history
 
 SHARED = ""
-MAX_STATUS_KEYS = 1000
+# Everybody who lists the clusters gets it.
+MAX_STATUS_BYTES = 1024 * 1024
 # What the API adds to a cluster's document; ignored when it comes back.
 ADDED = ("_id", "heard", "shared", "status")
 
@@ -117,6 +119,9 @@ def _may_report(services: Services, account: Account, record: ClusterRecord) -> 
 
 
 def _write_status(services: Services, record: ClusterRecord, status: dict[str, Any]) -> None:
+    size = len(json.dumps(status))
+    if size > MAX_STATUS_BYTES:
+        raise RefusedError(413, f"The status has {size} bytes; at most {MAX_STATUS_BYTES} are kept.", "status")
     try:
         services.store.put_status(record.owner, record.document["name"], status, history.now())
     except TooLargeError as error:

@@ -24,6 +24,7 @@ _OF_TOKEN = frozenset((*_STATE_FIELDS, *history.SETTABLE)) - {"cluster", "destin
 def create(services: Services, account: Account, uuid: str, body: Document) -> Document:
     """Record a new job. Answer: {"job_uuid", "token", "report_url"}. Raises RefusedError 422, 409, 413."""
     uuid = checks.whole_uuid(uuid)
+    body = checks.without_secrets(body)
     if "user_input" in body:
         body = {**body, "user_input": checks.without_secrets(body["user_input"])}
     if body.get("job_uuid") is not None and str(body["job_uuid"]).lower() != uuid:
@@ -102,7 +103,7 @@ def listing(services: Services, account: Account, parameters: Mapping[str, str])
 
 def patch(services: Services, account: Account, record: JobRecord, body: Document) -> Document:
     """MASI-TFE's `PUT /jobs/<uuid>`: the fields replace those of the document. Raises RefusedError 422, 403, 409."""
-    fields = {key: value for key, value in body.items() if key not in _IGNORED}
+    fields = {key: value for key, value in checks.without_secrets(body).items() if key not in _IGNORED}
     if "user_input" in fields:
         fields["user_input"] = checks.without_secrets(fields["user_input"])
     checks.job_document(fields, whole=False)

@@ -96,6 +96,7 @@ def test_the_whole_life_of_a_job(call: Caller, services: Services) -> None:
     body = {"cluster": "lemaitre3.cism.ucl.ac.be", "status": {"nodes": {"lm3-w080": {"State": "IDLE"}}}}
     assert call("PUT", "/clusters", body) == (200, {"success": True})
     assert call("PUT", "/clusters", {**body, "cluster": "lemaitre3"}) == (200, {"success": True})
+    assert call("PUT", "/clusters", {"cluster": "lemaitre3", "status": {"x": "y" * 2_000_000}})[0] == 413
 
     for word in ("PENDING", "RUNNING", "COMPLETED"):
         assert call("PUT", job, {"job_status": {"State": [word]}}) == (200, {"success": True})

@@ -115,9 +115,9 @@ def test_a_job_is_created_once(api: ApiClient) -> None:
 def test_secrets_are_not_kept(api: ApiClient) -> None:
     document = new()
     secret = {**INPUT, "passphrase": "s3cr3t", "private_key": "k3y"}
-    document["user_input"] = secret
+    document.update(user_input=secret, passphrase="s3cr3t", private_key="k3y")
     api.create(document)
-    api.patch(document["job_uuid"], {"user_input": secret})
+    api.patch(document["job_uuid"], {"user_input": secret, "passphrase": "s3cr3t"})
     api.report(document["job_uuid"], [history.make("agent", 1, "input", set={"user_input": secret})])
     everything = str(api.job(document["job_uuid"])) + str(api.events(document["job_uuid"]))
     assert "s3cr3t" not in everything
