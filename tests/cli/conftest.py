@@ -5,6 +5,7 @@ import os
 import pytest
 
 from helpers.calling import call, until
+from helpers.processes import stop_retrier
 
 INPUTS = {
     "hello": "execution: [echo hello, echo oops >&2, echo made > result.txt]\noutput: result.txt\ntags: {kind: good}\n",
@@ -36,6 +37,7 @@ def folder(tmp_path_factory):
         patch.chdir(work)
         yield work
         call("cancel", "--state", "LIVE", "--yes", code=None)
+        stop_retrier(base / "data")
 
 
 @pytest.fixture(scope="module")

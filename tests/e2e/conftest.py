@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from helpers.live import Bed, Cli, Server, serving
+from helpers.processes import stop_retrier
 
 HERE = Path(__file__).resolve().parent
 
@@ -38,11 +39,12 @@ def cli(testbed: Bed, server: Server, tmp_path_factory: pytest.TempPathFactory) 
 
 
 @pytest.fixture
-def alone(testbed: Bed, tmp_path: Path) -> Cli:
+def alone(testbed: Bed, tmp_path: Path) -> Iterator[Cli]:
     """The command line of somebody without an API server: the embedded default."""
     cli = Cli(tmp_path / "alone", testbed.folder / "known_hosts")
     cli.run("clusters", "import", testbed.clusters)
-    return cli
+    yield cli
+    stop_retrier(cli.folder / "data")
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from faults import audit
 from faults.rows import Row
 
 from helpers.live import Bed, Cli, Cluster, Ran, Server, eventually, execute
+from helpers.processes import stop_retrier
 from project.core.api_client import ApiClient, http_call
 
 HERE = Path(__file__).resolve().parent
@@ -57,6 +58,7 @@ class Case:
         self.cli.run("clusters", "import", where.bed.clusters)
 
     def close(self) -> None:
+        stop_retrier(self.folder / "data")
         if self.server is not self.field.server:
             self.server.stop()
 
