@@ -68,8 +68,9 @@ def _postpone(context: Context, waiting: unfinished.Waiting, cluster: Json, why:
     over = False
     try:
         document = _document(context, waiting.uuid)
-        # Another state than BLOCKED: its cluster has told that it has the job, or somebody ended it.
-        over = document.get("state") != states.BLOCKED
+        # Another state: its cluster has told that it has the job, or somebody ended it. (PENDING: the API was away when the
+        # job became blocked.)
+        over = document.get("state") not in {states.BLOCKED, states.PENDING}
         if over:
             return
         if document.get("cancel_requested") and ending.never_sent(document, context.api.events(waiting.uuid)):
@@ -86,7 +87,12 @@ def _postpone(context: Context, waiting: unfinished.Waiting, cluster: Json, why:
             _tell(context, waiting.uuid, "state", **ending.gave_up(why))
             over = True
             return
-        _tell(context, waiting.uuid, "note", message=f"try {plan['tries']}: {why}", set={"plan": plan})
+        message = f"try {plan['tries']}: {why}"
+        if document["state"] == states.BLOCKED:
+            _tell(context, waiting.uuid, "note", message=message, set={"plan": plan})
+        else:
+            fields = {"state": states.BLOCKED, "condition": "unreachable", "message": message}
+            _tell(context, waiting.uuid, "state", set={"plan": plan}, **fields)
         mark.waits(rhythm.seconds(plan["next"]), waiting.clusters)
     finally:
         if over:

@@ -8,10 +8,11 @@ import pytest
 
 from project.core import clusters, states
 from project.core.errors import ClusterError, InputError
-from project.engine import control, probing, resuming, retrying, rhythm, submission, unfinished
+from project.engine import control, credentials, probing, resuming, retrying, rhythm, submission, unfinished
 from project.engine.ui import SilentUi
 
 HELLO = "destination_cluster: local\njob: .\nexecution: echo hello\n"
+UUID = "11111111-2222-4333-8444-555555555555"
 LOCAL = {"name": "local", "hostname": "localhost", "workload_manager": "local"}
 
 
@@ -151,6 +152,37 @@ def test_two_go_on_one_after_the_other(engine, weather):
     held.keep()
     assert resuming.resume(engine.context, uuid)["job_uuid"] == uuid
     assert engine.until(uuid)["state"] == "FINISHED"
+
+
+def test_an_api_that_was_away_when_the_job_became_blocked(engine, weather):
+    request = engine.request(HELLO)
+    made = submission.Submission(engine.context, request, UUID)
+    _, wanted = made.look()
+    made.record(wanted, credentials.from_input(engine.context, made.data, made.folder))
+    made.journal.flush()
+    mark = unfinished.Mark(engine.home, UUID, "call")
+    mark.waits(0, ["local"])
+    mark.keep()
+    assert engine.api.job(UUID)["state"] == states.PENDING
+    round_of_tries(engine)
+    job = engine.api.job(UUID)
+    assert (job["state"], job["plan"]["tries"]) == (states.BLOCKED, 1)
+    weather.away = False
+    due(engine)
+    round_of_tries(engine)
+    assert engine.until(UUID)["state"] == "FINISHED"
+    assert unfinished.waiting(engine.home) == []
+
+
+def test_what_the_api_does_not_know_is_no_reason_to_try(engine, weather):
+    for uuid, away in ((UUID, True), (UUID, False)):
+        weather.away = away
+        mark = unfinished.Mark(engine.home, uuid, "call")
+        mark.waits(0, ["local"])
+        mark.keep()
+        round_of_tries(engine)
+        assert unfinished.waiting(engine.home) == []
+    assert engine.submit(HELLO)["job_uuid"] != UUID
 
 
 def test_marks_are_exclusive_and_leave_nothing(tmp_path):
