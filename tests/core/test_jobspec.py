@@ -239,8 +239,11 @@ def test_commands():
 
 
 def test_a_secret_is_never_in_a_problem():
-    found = jobspec.problems({**SMALL, "passphrase": 31337, "passphrse": "31337", "cb_secret": "31337"})
-    assert len(found) == 3
+    pasted = "-----BEGIN OPENSSH PRIVATE KEY-----\n31337\n"
+    found = jobspec.problems(
+        {**SMALL, "passphrase": 31337, "passphrse": "31337", "cb_secret": "31337", "private_key": pasted}
+    )
+    assert len(found) == 4
     assert "31337" not in repr(found)
 
 
