@@ -83,7 +83,7 @@ def cancel_one(folder: Folder, runner: Runner) -> str:
 
 def hold(session: "Session", request: Dict[str, Any]) -> Dict[str, Any]:
     """Serve `hold`."""
-    return _held(session, request, "hold", lambda record: record.state == states.PAUSED)
+    return _held(session, request, "hold", lambda record: record.state in (states.PAUSED, states.RUNNING))
 
 
 def release(session: "Session", request: Dict[str, Any]) -> Dict[str, Any]:
@@ -155,9 +155,17 @@ def _held(
                 )
     _await(session.runner, session.user, asked, reached, PATIENCE / 2)
     for uuid, folder in asked.items():
-        outcomes[uuid] = _outcome(True, folder.read(), "")
+        record = folder.read()
+        # Slurm takes a hold of a running job without a word, and nothing comes of it.
+        late = action == "hold" and record.state == states.RUNNING and not _is_array(folder)
+        outcomes[uuid] = _outcome(not late, record, "it runs already; only a job that waits can be held" if late else "")
     spawn.ring(session.root)
     return {"jobs": outcomes}
+
+
+def _is_array(folder: Folder) -> bool:
+    resources = (folder.request().get("spec") or {}).get("resources") or {}
+    return bool(resources.get("nbr_jobs_in_array"))
 
 
 def _act(action: str, folder: Folder, record: Record, runner: Runner) -> Tuple[bool, str]:

@@ -85,6 +85,9 @@ class Daemon:
         self._load()
         self._reap(now)
         for job in list(self.jobs.values()):
+            if not os.path.isdir(job.folder):
+                del self.jobs[job.id]
+                continue
             flags = set(job.flags())
             self._cancel(job, flags, now)
             self._start(job, flags, now)
@@ -125,7 +128,10 @@ class Daemon:
         for key, one in list(self.running.items()):
             limit = one.job.job["limit"]
             if one.gone():
-                self._end(key, one, now)
+                if os.path.isdir(one.job.folder):
+                    self._end(key, one, now)
+                else:
+                    del self.running[key]
                 continue
             if limit and now - one.started >= limit and not one.ending:
                 self._stop(one, "TIMEOUT", now)
@@ -244,10 +250,13 @@ def _serve(store: Store) -> None:
     store.purge(time.time())
     idle_since = time.monotonic()
     try:
-        while time.monotonic() - idle_since < IDLE:
+        while time.monotonic() - idle_since < IDLE and os.path.isdir(store.folder):
             try:
                 busy, wait = daemon.turn(), daemon.wait()
             except OSError:
+                if not os.path.isdir(store.folder):
+                    # Everything was removed: nobody will ever ask.
+                    return
                 # No room for a row: nothing was started or ended by it; try again.
                 busy, wait = True, 1.0
             if busy:

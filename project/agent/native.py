@@ -5,6 +5,7 @@
 3. Whoever finds an intent without a native id asks the scheduler for the name first: the queue at once, the accounting
    when the intent is older than its lag. Only when both answer, and both say no, is it submitted again.
 4. The scheduler's command holds a lock of its own: one that outlives its killed agent is waited for before the asking.
+   What a controller that is overloaded has been asked it may do a little later: the lag counts from the end of that command.
 5. The caller holds the job's `busy` lock all the while.
 
 An answer that does not come is never a no: the job is BLOCKED with a plan and tried again.
@@ -61,12 +62,21 @@ class Submission:
         intent = files.read_json(self.paths.intent)
         if intent is None:
             return None
-        self._await_earlier()
+        try:
+            return self._ask(intent)
+        except ClusterError as error:
+            # A program that is not there says as little about the job as one that does not answer.
+            if error.transient:
+                raise
+            raise ClusterError(error.message, error.hint, transient=True, condition=error.condition) from error
+
+    def _ask(self, intent: Dict[str, Any]) -> Optional[str]:
+        tried = time.time() if self._await_earlier() else float(intent.get("ended") or intent["time"])
         age = max(0.0, time.time() - float(intent["time"]))
         for number, argv in enumerate(self.scheduler.find(intent["name"], base.since(age))):
             if number:
                 # The second place lags behind the first.
-                time.sleep(max(0.0, ACCOUNTING_LAG - max(0.0, time.time() - float(intent["time"]))))
+                time.sleep(max(0.0, ACCOUNTING_LAG - max(0.0, time.time() - tried)))
             done = self.runner.run(argv)
             if number and "accounting storage is disabled" in done.errors().lower():
                 # There is no second place on this cluster: the queue's word stands alone.
@@ -79,7 +89,8 @@ class Submission:
 
     def submit(self, name: str) -> str:
         """Hand the script to the scheduler; the native id. Raises ClusterError as `Scheduler.submitted`."""
-        files.write_json(self.paths.intent, {"time": time.time(), "name": name})
+        intent = {"time": time.time(), "name": name}
+        files.write_json(self.paths.intent, intent)
         argv: List[str] = self.scheduler.submit(self.paths.script)
         try:
             with locks.inherited(self._lock) as handles:
@@ -89,17 +100,25 @@ class Submission:
             if not error.transient:
                 # It said no: nothing is in its queue.
                 os.unlink(self.paths.intent)
+            else:
+                files.write_json(self.paths.intent, dict(intent, ended=time.time()))
             raise
         self._remember(native_id)
         return native_id
 
-    def _await_earlier(self) -> None:
-        """Wait until the scheduler's command of an agent that was killed has ended too: it may still submit."""
+    def _await_earlier(self) -> bool:
+        """Wait until the scheduler's command of an agent that was killed has ended too: it may still submit.
+
+        True when there was one.
+        """
         until = time.monotonic() + TIMEOUT
+        waited = False
         while locks.is_held(self._lock):
+            waited = True
             if time.monotonic() > until:
                 raise ClusterError("An earlier submission of this job has not ended yet.", transient=True)
             time.sleep(0.1)
+        return waited
 
     def _remember(self, native_id: str) -> None:
         files.write_atomic(self.paths.native, native_id + "\n")

@@ -5,6 +5,7 @@ import subprocess
 from typing import List
 
 from project.agent import locks, runner
+from project.agent.folder import Folder
 from project.core import files, process
 from project.core.paths import Root
 
@@ -18,6 +19,13 @@ def mark_live(root: Root, uuid: str, workdir: str) -> None:
     """Put the job on the watcher's list."""
     os.makedirs(root.live, mode=0o700, exist_ok=True)
     files.write_atomic(live_marker(root, uuid), workdir + "\n", sync=False)
+
+
+def keep_live(root: Root, folder: Folder) -> None:
+    """Put a job that lives on the list again if it fell off."""
+    # In this order: the watcher takes a job off the list only after its end is written.
+    if not os.path.exists(live_marker(root, folder.uuid)) and not folder.read().final:
+        mark_live(root, folder.uuid, folder.paths.workdir)
 
 
 def ring(root: Root) -> None:

@@ -34,8 +34,7 @@ def submit(session: "Session", request: Dict[str, Any]) -> Dict[str, Any]:
         signal.signal(signal.SIGHUP, lambda *_: None)
     session.client.send({"type": "taken"})
     before = folder.read()
-    if not before.final and not os.path.exists(spawn.live_marker(session.root, folder.uuid)):
-        spawn.mark_live(session.root, folder.uuid, folder.paths.workdir)
+    spawn.keep_live(session.root, folder)
     # It watches us too: if we are killed, it carries on.
     spawn.watcher_if_needed(session.root)
     work.carry_on(folder, session.runner, session.client)

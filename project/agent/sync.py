@@ -1,6 +1,5 @@
 """The op `sync`: what happened to many jobs since the client last asked, as fresh as the scheduler tells it."""
 
-import os
 import time
 from typing import TYPE_CHECKING, Any, Dict
 
@@ -24,8 +23,7 @@ def sync(session: "Session", request: Dict[str, Any]) -> Dict[str, Any]:
     folders = {uuid: Folder(workdir, uuid) for uuid in asked}
     living = [folder for folder in folders.values() if folder.taken() and not folder.read().final]
     for folder in living:
-        if not os.path.exists(spawn.live_marker(session.root, folder.uuid)):
-            spawn.mark_live(session.root, folder.uuid, workdir)
+        spawn.keep_live(session.root, folder)
     if living:
         refresh(session.root)
     answer: Dict[str, Any] = {}

@@ -146,7 +146,11 @@ class _Work:
 
     def _failed(self, error: Exception, message: str, condition: str) -> None:
         cause = plans.cause_of(error)
-        if cancel_wished(self.folder) and not os.path.exists(self.folder.paths.intent):
+        tried = os.path.exists(self.folder.paths.intent)
+        if tried and not cause and not self.folder.read().document.get("native_id"):
+            # It may be in the queue: it has not failed before that is known.
+            cause = "scheduler"
+        if cancel_wished(self.folder) and not tried:
             self._cancelled()
         elif cause:
             self._block(cause, message)

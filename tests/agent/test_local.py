@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from helpers.agent_client import PYTHONS, command, until
-from project.agent import locks
 from project.agent.localstore import Store
 
 
@@ -56,7 +55,8 @@ class Local:
     def kill_daemon(self):
         pid = until(self.daemon)
         os.kill(pid, signal.SIGKILL)
-        until(lambda: not locks.is_held(self.store.daemon_lock))
+        # Another one that waited beside it may take its place.
+        until(lambda: self.daemon() != pid)
 
 
 @pytest.fixture(params=PYTHONS, ids=lambda python: "old" if "3.6" in python else "here")
@@ -185,3 +185,13 @@ def test_facts_tell_the_machine(local):
     assert facts["cpus"] == len(os.sched_getaffinity(0))
     assert 0 < facts["idle_memory"] <= facts["memory"]
     assert (facts["jobs_running"], facts["jobs_waiting"]) == (0, 0)
+
+
+def test_the_daemon_leaves_when_everything_was_removed(local):
+    number = local.submit("sleep 600\n")
+    until(lambda: local.states(number) == ["RUNNING"])
+    until(lambda: Path(local.store.job(number).folder + "/run").read_text())
+    pid = int(Path(local.store.job(number).folder + "/run").read_text().split()[1])
+    os.rename(local.root, local.root + ".away")
+    os.killpg(pid, signal.SIGKILL)
+    until(lambda: local.daemon() is None, "the end of the daemon")
