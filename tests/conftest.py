@@ -5,13 +5,11 @@ What needs the testbed runs in one process, one test after the other: such tests
 
 import os
 from collections.abc import Generator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-HERE = Path(__file__).resolve().parent
-ON_THE_TESTBED = (HERE / "e2e", HERE / "faults")
+ON_THE_TESTBED = ("tests/e2e/", "tests/faults/")
 STRICT = bool(os.environ.get("CI"))
 
 
@@ -34,10 +32,16 @@ def pytest_make_collect_report() -> Generator[None, Any, pytest.CollectReport]:
     return report
 
 
-def pytest_collection_modifyitems(items: "list[pytest.Item]") -> None:
-    for item in items:
-        if any(folder in item.path.parents for folder in ON_THE_TESTBED):
-            item.add_marker(pytest.mark.xdist_group("testbed"))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """All of them are one scope; every other test is a scope of its own."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class OneOnTheTestbed(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "testbed" if nodeid.startswith(ON_THE_TESTBED) else nodeid
+
+    return OneOnTheTestbed(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)
