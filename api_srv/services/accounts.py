@@ -5,6 +5,7 @@ import hmac
 import re
 import secrets
 import threading
+from collections.abc import Callable
 from typing import NamedTuple
 
 from api_srv.problems import RefusedError
@@ -164,17 +165,14 @@ def add(services: Services, name: str, password: str, *, admin: bool = False) ->
 
 def set_password(services: Services, name: str, password: str) -> None:
     """A new password. Raises RefusedError 404 or 422. The account's tokens end with the old one."""
-    account = _existing(services, name)
-    account.update(password_hash=hash_password(_checked(password)), tokens=[])
-    services.store.put_account(account, new=False)
+    hashed = hash_password(_checked(password))
+    _change(services, name, lambda _account: {"password_hash": hashed, "tokens": []})
 
 
 def new_token(services: Services, name: str) -> str:
     """A token that may do what the account may (`JOBFERRY_API_TOKEN`). Raises RefusedError 404."""
-    account = _existing(services, name)
     token = tokens.for_account(name)
-    account["tokens"] = [*account["tokens"], tokens.hashed(token)]
-    services.store.put_account(account, new=False)
+    _change(services, name, lambda account: {"tokens": [*account["tokens"], tokens.hashed(token)]})
     return token
 
 
@@ -202,6 +200,14 @@ def first_admin(services: Services, name: str, password: str) -> str | None:
             return None
         raise
     return made or None
+
+
+def _change(services: Services, name: str, fields: Callable[[Document], Document]) -> None:
+    """Change an account by compare-and-set: two changes at once are both kept. Raises RefusedError 404."""
+    while True:
+        account = _existing(services, name)
+        if services.store.put_account({**account, **fields(account)}, new=False, before=account):
+            return
 
 
 def _existing(services: Services, name: str) -> Document:

@@ -196,8 +196,11 @@ class JobStore(abc.ABC):
         """All accounts by name."""
 
     @abc.abstractmethod
-    def put_account(self, account: Document, new: bool) -> bool:
-        """Add (`new`; False when the name is taken) or replace (False when there is none)."""
+    def put_account(self, account: Document, new: bool, before: Document | None = None) -> bool:
+        """Add (`new`; False when the name is taken) or replace (False when there is none).
+
+        `before`: replace only what still has its password and tokens; False when somebody else changed them.
+        """
 
     @abc.abstractmethod
     def delete_account(self, name: str) -> bool:

@@ -178,12 +178,13 @@ class MongoStore(MongoOutbox):
         with translated():
             return [_without_id(one) for one in self._db.accounts.find().sort("_id", 1)]
 
-    def put_account(self, account: Document, new: bool) -> bool:
+    def put_account(self, account: Document, new: bool, before: Document | None = None) -> bool:
         with translated():
             stored = {**account, "_id": account["name"]}
             if new:
                 return insert_new(self._db.accounts, [stored]) > 0
-            return bool(self._db.accounts.replace_one({"_id": account["name"]}, stored).matched_count)
+            as_read = {key: before[key] for key in ("password_hash", "tokens")} if before else {}
+            return bool(self._db.accounts.replace_one({**as_read, "_id": account["name"]}, stored).matched_count)
 
     def delete_account(self, name: str) -> bool:
         with translated():

@@ -129,12 +129,19 @@ class SqliteStore(SqliteOutbox):
     def accounts(self) -> list[Document]:
         return [json.loads(one[0]) for one in self.database.rows("SELECT document FROM accounts ORDER BY name")]
 
-    def put_account(self, account: Document, new: bool) -> bool:
+    def put_account(self, account: Document, new: bool, before: Document | None = None) -> bool:
         values = (json.dumps(account), account["name"])
         sql = "UPDATE accounts SET document = ? WHERE name = ?"
         if new:
             sql = "INSERT OR IGNORE INTO accounts (document, name) VALUES (?, ?)"
         with self.database.write() as connection:
+            if before is not None:
+                found = connection.execute(
+                    "SELECT document FROM accounts WHERE name = ?", (account["name"],)
+                ).fetchone()
+                now = json.loads(found[0]) if found else {}
+                if any(now.get(key) != before[key] for key in ("password_hash", "tokens")):
+                    return False
             return connection.execute(sql, values).rowcount > 0
 
     def delete_account(self, name: str) -> bool:

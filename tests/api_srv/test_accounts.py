@@ -1,6 +1,7 @@
 """Accounts, passwords, tokens, and guessing."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -175,6 +176,13 @@ def test_a_first_account_that_cannot_be_made_names_the_variable(services: Servic
     assert empty.store.accounts() == []
     empty.store.close()
     assert accounts.first_admin(services, "boss", "short") is None
+
+
+def test_tokens_made_at_once_are_all_good(services: Services) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda _number: accounts.new_token(services, "ann"), range(16)))
+    authenticator = Authenticator(services)
+    assert [authenticator.bearer(token).name for token in made] == ["ann"] * 16
 
 
 def test_only_the_hash_is_kept(services: Services) -> None:

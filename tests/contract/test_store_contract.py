@@ -351,6 +351,9 @@ def test_accounts(store: JobStore) -> None:
     store.put_account({**ann, "name": "abe"}, new=True)
     assert [one["name"] for one in store.accounts()] == ["abe", "ann"]
     assert store.accounts()[1]["tokens"] == ["t"]
+    assert store.put_account({**ann, "tokens": ["u"]}, new=False, before=ann) is False
+    assert store.put_account({**ann, "tokens": ["t", "u"]}, new=False, before={**ann, "tokens": ["t"]}) is True
+    assert store.accounts()[1]["tokens"] == ["t", "u"]
     assert store.delete_account("ann") is True
     assert store.delete_account("ann") is False
     assert store.account("ann") is None
