@@ -123,8 +123,7 @@ def remove(session: "Session", request: Dict[str, Any]) -> Dict[str, Any]:
 def cancel_here(root: str, uuid: str, out: TextIO) -> int:
     """The agent's own command line: cancel a job of this root; the exit status."""
     place = Root(root)
-    workdir = (files.read_text(spawn.live_marker(place, uuid)) or "").strip() if is_uuid(uuid) else ""
-    folder = Folder(workdir or place.jobs, uuid)
+    folder = Folder(spawn.workdir_of(place, uuid) if is_uuid(uuid) else place.jobs, uuid)
     known = {uuid: folder if folder.exists() else None}
     outcome = cancel_jobs(Runner(root), user(), known, lambda: spawn.ring(place))[uuid]
     out.write("{} {} {}\n".format(uuid, outcome["state"] or "", outcome["message"]).rstrip() + "\n")
@@ -158,7 +157,9 @@ def _held(
         record = folder.read()
         # Slurm takes a hold of a running job without a word, and nothing comes of it.
         late = action == "hold" and record.state == states.RUNNING and not _is_array(folder)
-        outcomes[uuid] = _outcome(not late, record, "it runs already; only a job that waits can be held" if late else "")
+        outcomes[uuid] = _outcome(
+            not late, record, "it runs already; only a job that waits can be held" if late else ""
+        )
     spawn.ring(session.root)
     return {"jobs": outcomes}
 

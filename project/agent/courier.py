@@ -17,6 +17,8 @@ from project.core.errors import ApiError
 from project.core.history import Event
 
 ASK_EVERY = 60.0
+# What the API says to an event that it will never take.
+REFUSED = (400, 409, 413, 422)
 FIRST, LONGEST = 1.0, 600.0
 # A job that the API says it does not know (or whose token it refuses) is given up after so many seconds.
 REFUSED_FOR = 24 * 3600.0
@@ -35,17 +37,21 @@ class Mailbag:
         self.asked = 0.0
         self.refused_since: Optional[float] = None
         self.retry_at = 0.0
+        self._torn: Any = None
 
     @property
     def pending(self) -> bool:
         """True when there are events that the API has not accepted."""
         try:
-            return os.stat(self.folder.paths.events).st_size > int(self._sent["offset"])
+            found = os.stat(self.folder.paths.events)
         except OSError:
             return False
+        # A last line that was cut off is no event; the next writer takes it away.
+        return found.st_size > int(self._sent["offset"]) and (found.st_size, found.st_mtime_ns) != self._torn
 
     def deliver(self) -> bool:
         """Deliver one batch, or ask; True when the API wishes the job cancelled. Raises ApiError, OSError."""
+        before = os.stat(self.folder.paths.events)
         events, offset = self.folder.events_from(int(self._sent["offset"]), history.BATCH_BYTES, history.BATCH_COUNT)
         answer = self._report(events)
         self.asked = time.monotonic()
@@ -53,13 +59,15 @@ class Mailbag:
         if events:
             self._sent.update(offset=offset, seq=events[-1]["seq"])
             files.write_json(self.folder.paths.sent, self._sent)
+        elif before.st_size > offset:
+            self._torn = (before.st_size, before.st_mtime_ns)
         return bool(answer.get("cancel"))
 
     def _report(self, events: List[Event]) -> Dict[str, Any]:
         try:
             return self._api.report(self.folder.uuid, events)
         except ApiError as error:
-            if error.status not in (400, 409, 413, 422) or not events:
+            if error.status not in REFUSED or not events:
                 raise
             if len(events) > 1:
                 answer: Dict[str, Any] = {}
@@ -75,7 +83,7 @@ class Mailbag:
             try:
                 return self._api.report(self.folder.uuid, [slim])
             except ApiError as again:
-                if again.transient:
+                if again.status not in REFUSED:
                     raise
         self._sent.setdefault("refused", []).append({"seq": event["seq"], "why": error.message[:200]})
         return {}
@@ -174,6 +182,10 @@ class Courier:
     def _failed(self, bag: Mailbag, error: ApiError) -> None:
         now = time.monotonic()
         self._log("{}: {}".format(bag.folder.uuid, error.message))
+        with self._lock:
+            # The next one to try is another: it may be this very job that the API cannot bear.
+            if self._bags.pop(bag.folder.uuid, None) is not None:
+                self._bags[bag.folder.uuid] = bag
         if error.transient or error.status == 0:
             pause = min(LONGEST, 2 * self._pauses.get(bag.url, FIRST / 2))
             self._pauses[bag.url] = pause

@@ -13,7 +13,7 @@ import os
 import re
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
-from project.agent import locks, plans
+from project.agent import locks, plans, texts
 from project.core import files, history, states
 from project.core.errors import UserError
 from project.core.history import Document, Event
@@ -205,7 +205,7 @@ class Folder:
         request = files.read_json(self.paths.request) or {}
         spec = request.get("spec") or {}
         cluster = request.get("cluster") or {}
-        fields = {"cluster": cluster.get("name") or "", "job_directory": self.paths.folder}
+        fields = {"cluster": cluster.get("name") or "", "job_directory": texts.from_path(self.paths.folder)}
         return Record(history.new_document(self.uuid, spec, **fields))
 
     def _lines(self, offset: int) -> Iterator[Tuple[Event, int]]:

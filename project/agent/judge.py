@@ -1,10 +1,12 @@
 """Turns the scheduler's answers into events: one queue query (and one of the accounting) for all jobs of a round."""
 
 import os
+import re
 import time
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from project.agent.folder import Change, Folder, Record
+from project.agent.names import last_lines
 from project.agent.runner import Runner
 from project.agent.work import cancel_wished
 from project.core import ends, files, schedulers, states, tracking
@@ -22,6 +24,9 @@ PORTION = 1000
 ASKED = 4000
 # Bytes of a failed job's stderr that travel with the event.
 LAST_WORDS = 4096
+
+
+_FACT = re.compile(r"[a-z]+\.[0-9]+(?:\.[0-9]+)?\Z")
 
 
 class Followed:
@@ -103,9 +108,7 @@ class Followed:
 
 
 def _is_fact(name: str) -> bool:
-    _, _, rest = name.partition(".")
-    run, _, index = rest.partition(".")
-    return run.isdigit() and (not index or index.isdigit())
+    return _FACT.match(name) is not None
 
 
 def _index_of(name: str) -> Optional[int]:
@@ -132,22 +135,40 @@ class Judge:
         queue = self._queue()
         wanted: List[str] = []
         for uuid, job in jobs.items():
-            wanted += tracking.wanted(records[uuid].document, queue, job.known)
+            try:
+                wanted += tracking.wanted(records[uuid].document, queue, job.known)
+            except Exception as error:
+                self._odd(uuid, error)
         history = self._history(wanted, records) if wanted else None
         changed = []
         for uuid, job in jobs.items():
-            document = records[uuid].document
-            verdict = tracking.judge(document, queue, history, job.facts(), job.age, job.known)
-            passed = begin - job.looked if job.looked is not None else 0.0
-            job.looked = begin
-            job.remember(verdict.ended)
-            job.age = job.age.after(passed, verdict)
             try:
-                if worth(records[uuid], verdict, job) and apply(job, verdict):
+                if self._one(job, records[uuid], queue, history, begin):
                     changed.append(uuid)
             except OSError as error:
                 self.trouble = "{}: {}: {}".format(uuid, error.strerror or error, error.filename)
+            except Exception as error:
+                self._odd(uuid, error)
         return changed
+
+    def _one(
+        self,
+        job: Followed,
+        record: Record,
+        queue: Optional[Sequence[Element]],
+        history: Optional[Sequence[Element]],
+        begin: float,
+    ) -> bool:
+        verdict = tracking.judge(record.document, queue, history, job.facts(), job.age, job.known)
+        passed = begin - job.looked if job.looked is not None else 0.0
+        job.looked = begin
+        job.remember(verdict.ended)
+        job.age = job.age.after(passed, verdict)
+        return worth(record, verdict, job) and apply(job, verdict)
+
+    def _odd(self, uuid: str, error: Exception) -> None:
+        """A bug of ours that one job brings out must not end the judging of the others: it goes to the log."""
+        self.trouble = "{}: {!r} {}".format(uuid, error, last_lines())
 
     def _queue(self) -> Optional[Sequence[Element]]:
         self.trouble = ""

@@ -45,10 +45,16 @@ class Preparation:
         Raises JobferryError with the job's condition, Cancelled, OSError.
         """
         with contextlib.ExitStack() as stack:
-            self._await_orphans()
+            if not self._all_done():
+                self._await_orphans()
             # What we start holds this lock too, and longer than we do if we are killed.
             self._handles = stack.enter_context(locks.inherited(self._lock)) if not locks.is_held(self._lock) else ()
             return self._steps()
+
+    def _all_done(self) -> bool:
+        stages = ["preprocessing"] if self.modules("preprocessing") else []
+        stages += ["fetch"] if (self.request.get("source") or {}).get("kind") in (jobspec.GIT, jobspec.URL) else []
+        return set(stages).union(SHELL_STAGES) <= set(self.folder.read().steps)
 
     def _await_orphans(self) -> None:
         """Wait until what an agent that was killed has started has ended too: two `make` in one folder spoil each other."""

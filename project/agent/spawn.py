@@ -4,7 +4,7 @@ import os
 import subprocess
 from typing import List
 
-from project.agent import locks, runner
+from project.agent import locks, runner, texts
 from project.agent.folder import Folder
 from project.core import files, process
 from project.core.paths import Root
@@ -26,6 +26,11 @@ def keep_live(root: Root, folder: Folder) -> None:
     # In this order: the watcher takes a job off the list only after its end is written.
     if not os.path.exists(live_marker(root, folder.uuid)) and not folder.read().final:
         mark_live(root, folder.uuid, folder.paths.workdir)
+
+
+def workdir_of(root: Root, uuid: str) -> str:
+    """The workdir of a job on the list; the root's own when it does not say."""
+    return texts.to_path((files.read_text(live_marker(root, uuid)) or "").rstrip("\n")) or root.jobs
 
 
 def ring(root: Root) -> None:

@@ -6,7 +6,7 @@ import signal
 import threading
 from typing import TYPE_CHECKING, Any, Dict, List, Optional
 
-from project.agent import spawn, work
+from project.agent import spawn, texts, work
 from project.agent.folder import Folder
 from project.core import files, jobspec, states
 from project.core.errors import UserError
@@ -83,7 +83,10 @@ def _take(session: "Session", folder: Folder, request: Dict[str, Any]) -> None:
         files.write_json(folder.paths.spec, data)
         spawn.mark_live(session.root, folder.uuid, folder.paths.workdir)
         files.write_json(folder.paths.request, kept)
-        fields = {"job_directory": folder.paths.folder, "working_directory": folder.paths.work}
+        fields = {
+            "job_directory": texts.from_path(folder.paths.folder),
+            "working_directory": texts.from_path(folder.paths.work),
+        }
         with folder.change() as change:
             change.move(states.STAGING_INPUTS, set=fields)
         for event in change.events:
@@ -124,8 +127,8 @@ def _result(folder: Folder, before: int, load: "_Load") -> Dict[str, Any]:
         "state": document["state"],
         "condition": document.get("condition"),
         "message": document.get("message"),
-        "job_directory": folder.paths.folder,
-        "working_directory": folder.paths.work,
+        "job_directory": texts.from_path(folder.paths.folder),
+        "working_directory": texts.from_path(folder.paths.work),
         "events": events,
         "last_seq": events[-1]["seq"] if events else before,
         "status": load.result(),

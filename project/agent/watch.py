@@ -10,7 +10,7 @@ import contextlib
 import os
 import subprocess
 import time
-from typing import Any, Dict, Optional
+from typing import Any, Dict, List, Optional
 
 from project.agent import control, locks, plans, runner, spawn, unzipped, work
 from project.agent.courier import Courier
@@ -32,6 +32,8 @@ CANCEL_EVERY = 30.0
 CANCEL_AGAIN = 2.0
 # A round may cost this part of the time at most: a query of 10,000 elements is not made every second.
 LOAD = 0.25
+# A job whose file system is away is taken off the list after this time (seconds); the next contact puts it there again.
+AWAY = 30 * 24 * 3600.0
 LOG_BYTES = 256 * 1024
 
 
@@ -79,6 +81,8 @@ class Watcher:
         self.children: Dict[str, "subprocess.Popen[bytes]"] = {}
         self.courier = Courier(self._wish, self.log)
         self.failures = 0
+        # How many are on the list that cannot be watched now.
+        self.waiting = 0
         self._bell = 0
         self._unzipped = False
 
@@ -94,7 +98,7 @@ class Watcher:
                 # brings out must not end the watching of the others: it is in the log, and the next round is later.
                 self.failures += 1
                 self.log("{!r} {}".format(error, last_lines()))
-            if not self.jobs and not self.children:
+            if not self.jobs and not self.children and not self.waiting:
                 return
             cost = time.monotonic() - begin
             self._unzip()
@@ -104,19 +108,28 @@ class Watcher:
         """One look at everything. Raises OSError."""
         self._reap()
         self._list()
-        changed = [one for one in self.jobs.values() if one.refresh()]
-        for one in changed:
+        for one in self._refreshed():
             one.followed.stirred = time.monotonic()
         self._cancel()
         self._judge()
-        for one in self.jobs.values():
-            one.refresh()
+        self._refreshed()
         self._carry_on()
         for uuid, one in list(self.jobs.items()):
             self._deliver(uuid, one)
         self.courier.wake()
         locks.refresh(self.root.watch_lock)
         files.write_atomic(self.root.looked, repr(time.time()), sync=False)
+
+    def _refreshed(self) -> List[Watched]:
+        """Read what changed; those that did. One that cannot be read stays as it was."""
+        changed = []
+        for uuid, one in self.jobs.items():
+            try:
+                if one.refresh():
+                    changed.append(one)
+            except (JobferryError, OSError, ValueError, KeyError, TypeError) as error:
+                self.log("{}: {!r}".format(uuid, error))
+        return changed
 
     def pause(self, cost: float) -> float:
         """Seconds until the next round, when the bell does not ring."""
@@ -138,7 +151,7 @@ class Watcher:
     def log(self, text: str) -> None:
         """A line in the watcher's log, which never grows large. No secrets come here: messages name hosts and paths."""
         with contextlib.suppress(OSError):
-            with open(self.root.watch_log, "a") as stream:
+            with open(self.root.watch_log, "a", encoding="utf-8", errors="backslashreplace") as stream:
                 if stream.tell() > LOG_BYTES:
                     stream.truncate(0)
                 stream.write("{} {}\n".format(plans.stamp(time.time()), text[:2000]))
@@ -166,30 +179,42 @@ class Watcher:
         names = {name for name in os.listdir(self.root.live) if is_uuid(name)}
         for uuid, one in list(self.jobs.items()):
             if not one.folder.exists():
-                # Its folder was removed by hand; there is nothing to do and nothing to say any more.
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(spawn.live_marker(self.root, uuid))
-                names.discard(uuid)
-            if uuid not in names:
                 self._forget(uuid)
+                if self._removed(one.folder):
+                    # By hand; there is nothing to do and nothing to say any more.
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(spawn.live_marker(self.root, uuid))
+                    names.discard(uuid)
+            elif uuid not in names:
+                self._forget(uuid)
+        self.waiting = 0
         for uuid in sorted(names - set(self.jobs)):
             marker = spawn.live_marker(self.root, uuid)
-            workdir = (files.read_text(marker) or "").rstrip("\n")
-            folder = Folder(workdir or self.root.jobs, uuid)
+            folder = Folder(spawn.workdir_of(self.root, uuid), uuid)
             if folder.taken():
                 try:
                     self.jobs[uuid] = Watched(folder)
                 except (JobferryError, OSError, ValueError, KeyError) as error:
                     # Its folder is just being removed, or damaged; the others go on.
                     self.log("{}: {!r}".format(uuid, error))
-            elif not locks.is_held(folder.paths.busy) and self._older(marker):
+            elif self._older(marker, OLDEST if self._removed(folder) or folder.exists() else AWAY) and not (
+                folder.exists() and locks.is_held(folder.paths.busy)
+            ):
                 # It never arrived whole: whoever sends it again puts it on the list again.
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(marker)
+            else:
+                self.waiting += 1
 
-    def _older(self, marker: str) -> bool:
+    def _removed(self, folder: Folder) -> bool:
+        """True when the job's folder is gone; a workdir of another place that is gone as a whole may only be unmounted."""
+        workdir = folder.paths.workdir
+        within = (workdir + "/").startswith(self.root.root.rstrip("/") + "/")
+        return not os.path.lexists(folder.paths.folder) and (within or os.path.isdir(workdir))
+
+    def _older(self, marker: str, seconds: float) -> bool:
         try:
-            return time.time() - os.stat(marker).st_mtime > OLDEST
+            return time.time() - os.stat(marker).st_mtime > seconds
         except OSError:
             return False
 

@@ -9,7 +9,7 @@ import os
 import time
 from typing import Any, Dict, Iterator, Optional
 
-from project.agent import locks, plans
+from project.agent import locks, plans, texts
 from project.agent.folder import Change, Folder, Record
 from project.agent.names import last_lines
 from project.agent.native import Submission
@@ -121,8 +121,8 @@ class _Work:
         fields = {
             "native_id": native_id,
             "run": 1,
-            "job_directory": paths.folder,
-            "working_directory": paths.work,
+            "job_directory": texts.from_path(paths.folder),
+            "working_directory": texts.from_path(paths.work),
         }
         with self.folder.change() as change:
             change.record.memo["submitted"] = time.time()

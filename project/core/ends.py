@@ -12,7 +12,8 @@ MANY = 1000
 _FEW_FIELDS = ("JobID", "State", "ExitCode")
 # They change all the time while a job lives.
 _MOVING = ("Elapsed", "CPUTime", "ExitCode")
-_NAME = re.compile(r"(started|ended)\.(\d+)(?:\.(\d+))?\Z")
+_NAME = re.compile(r"(started|ended)\.([0-9]+)(?:\.([0-9]+))?\Z")
+_NUMBER = re.compile(r"[0-9]{1,9}\Z")
 _CANCELLED = ("cancelled_by_user", "cancelled_by_scheduler")
 _LISTED = 5
 
@@ -64,13 +65,13 @@ def _with(fact: Fact, kind: str, text: str) -> Fact:
     if kind == "started":
         return fact._replace(started_at=pairs.get("time", ""), node=pairs.get("node", ""))
     code, command = pairs.get("exit_code", ""), pairs.get("command", "")
-    if not code.isdigit():
+    if not _NUMBER.match(code):
         # Torn or foreign: as if it were not there.
         return fact
     return fact._replace(
         ended=True,
         exit_code=int(code),
-        command=int(command) if command.isdigit() else 0,
+        command=int(command) if _NUMBER.match(command) else 0,
         signal=pairs.get("signal", ""),
         ended_at=pairs.get("time", ""),
     )

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _SAFE = re.compile(r"[A-Za-z0-9_@%+=:,./-]+\Z")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+# A shell's exit statuses above this are deaths by signal.
+_SIGNALLED = 128
 _ID = re.compile(r"(\d+)(?:;[^\s;]+)?\Z")
 
 
@@ -70,15 +72,13 @@ class Slurm(base.Scheduler):
         if rc == 0 and ids:
             return ids[-1]
         words = slurm_text.words(err or out)
-        if rc == 0:
-            raise ClusterError(
-                "sbatch gave no job id; it said: {}".format(words or "nothing"),
-                transient=True,
-                condition="submission_rejected",
-            )
+        if rc <= 0 or rc > _SIGNALLED or ids or not words:
+            # Killed, or cut off: the job may be in the queue all the same.
+            text = "sbatch gave no job id (exit status {}); it said: {}".format(rc, words or "nothing")
+            raise ClusterError(text, transient=True, condition="submission_rejected")
         later = slurm_text.away(err + out) or slurm_text.full(err + out)
         raise ClusterError(
-            "Slurm did not take the job: {}.".format(words or "sbatch ended with exit code {}".format(rc)),
+            "Slurm did not take the job: {}.".format(words),
             hint="" if later else _hint(words),
             transient=later,
             condition="submission_rejected",
