@@ -81,7 +81,8 @@ class Notifier:
 
     def __call__(self, before: Document, after: Document, event: Event) -> list[Row]:
         """The rows for `event`, which made `after` of the document `before`."""
-        address = str(_input(after).get("user_mail") or "")
+        # On one line, since it is logged too; a blank in it makes it an address that is refused.
+        address = one_line(str(_input(after).get("user_mail") or ""), 320)
         word = _word(before, after, event)
         if not address or not word:
             return []

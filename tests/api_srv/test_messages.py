@@ -210,6 +210,7 @@ HEADERS = ["From", "To", "Subject", "Date", "Message-ID", "Auto-Submitted", "MIM
 )
 def test_a_hostile_address_is_refused(address):
     (row,) = told("QUEUED", job(user_input={"user_mail": address}))
+    assert "\n" not in row["to"]
     with pytest.raises(smtp.RefusedMailError):
         travelled(row)
 
