@@ -82,6 +82,17 @@ def epilogue(session: Session, document: Document) -> str:
     return "\n".join([*shown, f"What went wrong: `{prog} why {job}`."])
 
 
+def printed_before(session: Session, document: Document, count: int = 10) -> list[str]:
+    """The last lines of the command or module that failed before the job was submitted; none when there is none."""
+    if document.get("native_id"):
+        return []
+    for event in reversed(session.api.events(document["job_uuid"])):
+        data = event.get("data") or {}
+        if event.get("kind") in ("command", "module") and data.get("exit_status"):
+            return str(data.get("output") or data.get("stderr") or "").rstrip("\n").split("\n")[-count:]
+    return []
+
+
 def last_lines(session: Session, document: Document, count: int = 10) -> list[str]:
     """The last lines of a job's stderr; none when it has none, or when they cannot be had now."""
     if not document.get("native_id"):

@@ -3,8 +3,19 @@
 import argparse
 from collections.abc import Iterable, Iterator
 
-from project.commands.base import Answer, Document, Session
+from project.commands.base import Answer, Document, Session, program
 from project.core.errors import UserError
+from project.core.states import (
+    BLOCKED,
+    FAILED,
+    FINAL,
+    PAUSED,
+    PENDING,
+    PREPROCESSING,
+    QUEUED,
+    STAGING_INPUTS,
+    SUBMITTING,
+)
 from project.render import jobs
 from project.render.text import clean_stream
 
@@ -51,6 +62,8 @@ def run(session: Session) -> Answer:
         return elements(session, document, stream, known)
     if args.follow:
         session.output.watching = [document["job_uuid"]]
+        if document["state"] in WAITING:
+            session.output.aside(f"Job {jobs.title(document)} is {document['state']}: waiting for it to start.")
     pieces = logs.read(
         session.context, document, stream=stream, index=args.index, run=args.run, follow=args.follow, lines=args.lines
     )
@@ -102,7 +115,22 @@ def shown(session: Session, document: Document, pieces: Iterable[bytes], stream:
         nothing = False
         yield piece
     if nothing:
-        session.output.aside(f"Job {jobs.title(document)} is {document['state']} and has nothing on {stream}.")
+        session.output.aside(silence(session.api.job(document["job_uuid"]), stream, session.args.index))
+
+
+def silence(document: Document, stream: str, index: int | None = None) -> str:
+    """Why there is nothing to show."""
+    told = f"Job {jobs.title(document)} is {document['state']}"
+    if document["state"] in FINAL and not document.get("native_id"):
+        return (
+            f"{told}: it was never submitted and printed nothing. `{program()} why {jobs.short(document)}` says more."
+        )
+    if document["state"] in WAITING:
+        return f"{told}: it has not started and has printed nothing yet."
+    other = "" if stream == "stderr" else f" stderr: `{program()} logs {jobs.short(document)} --stderr`."
+    if index is not None:
+        return f"{told}; element {index} has nothing on {stream}."
+    return f"{told} and has nothing on {stream}.{other if document['state'] == FAILED else ''}"
 
 
 def harmless(pieces: Iterable[bytes], *, colour: bool) -> Iterator[bytes]:
@@ -118,6 +146,7 @@ def harmless(pieces: Iterable[bytes], *, colour: bool) -> Iterator[bytes]:
         yield clean_stream(rest.decode("utf-8", "replace"), colour=colour).encode("utf-8", "replace") + b"\n"
 
 
+WAITING = (PENDING, STAGING_INPUTS, PREPROCESSING, SUBMITTING, QUEUED, BLOCKED, PAUSED)
 LONGEST_LINE = 64 * 1024
 MOST_FAILED = 5
 TAIL = 20

@@ -4,6 +4,7 @@ Every file is verified. A file that exists already is never overwritten, unless 
 """
 
 import argparse
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -42,14 +43,18 @@ def run(session: Session) -> Answer:
     try:
         files = retrieval.retrieve(session.context, document, target, session.args.force)
     except retrieval.Incomplete as error:
-        if not failed:
+        session.output.aside("\n".join(_lines(_rows(error.retrieved))))
+        if document.get("state") == FINISHED:
             raise
-        message = (
-            f"Job {jobs.title(document)} is {document['state']}, and not all of its output is there. {error.message}"
-        )
-        raise JobEnded(message, error.hint) from error
-    rows: list[dict[str, Any]] = [{"path": str(item.path), "size": item.size, "how": item.how} for item in files]
-    lines = [f"{clean(row['path'])}  {size(float(row['size']))}  {clean(row['how'])}" for row in rows]
+        still = "" if failed else "still "
+        message = f"Job {jobs.title(document)} is {still}{document['state']}, and not all of its output is there."
+        message = f"{message} {error.message}"
+        if failed:
+            raise JobEnded(message, error.hint) from error
+        hint = f"Wait for its end: `watch {jobs.short(document)}`. {error.hint}"
+        raise retrieval.Incomplete(message, hint, error.retrieved) from error
+    rows = _rows(files)
+    lines = _lines(rows)
     state = str(document.get("state"))
     data = {"job_uuid": document["job_uuid"], "state": state, "folder": str(target.absolute()), "files": rows}
     aside = f"{plural(len(rows), 'file')} of job {jobs.title(document)} in {clean(target.absolute())}."
@@ -64,3 +69,11 @@ def run(session: Session) -> Answer:
         ids=[row["path"] for row in rows],
         exit_code=JobEnded.exit_code if failed else 0,
     )
+
+
+def _rows(files: Iterable[Any]) -> list[dict[str, Any]]:
+    return [{"path": str(item.path), "size": item.size, "how": item.how} for item in files]
+
+
+def _lines(rows: list[dict[str, Any]]) -> list[str]:
+    return [f"{clean(row['path'])}  {size(float(row['size']))}  {clean(row['how'])}" for row in rows]

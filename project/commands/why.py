@@ -22,5 +22,6 @@ def run(session: Session) -> Answer:
     """Explain, with the last lines of stderr of a job that failed."""
     document = session.fresh_document(session.args.job)
     stderr = follow.last_lines(session, document) if document["state"] == FAILED else []
-    found = why.facts(document, stderr)
+    printed = follow.printed_before(session, document) if document["state"] == FAILED else []
+    found = why.facts(document, stderr, printed)
     return Answer(data=found, text=why.explain(found, document, session.output), ids=[document["job_uuid"]])

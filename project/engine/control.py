@@ -164,7 +164,9 @@ def _outcome(context: Context, document: Json, verb: str, said: Json) -> Outcome
     ok = bool(said.get("ok"))
     if verb == "cancel" and ok and fresh["state"] not in states.FINAL:
         return Outcome(uuid, True, message or "asked to end; its workload manager has not confirmed it yet", fresh)
-    return Outcome(uuid, ok, message or fresh["state"].lower(), fresh, 0 if ok else ClusterError.exit_code)
+    late = verb == "hold" and fresh["state"] == states.RUNNING
+    code = _REFUSED if late else ClusterError.exit_code
+    return Outcome(uuid, ok, message or fresh["state"].lower(), fresh, 0 if ok else code)
 
 
 def _never_arrived(context: Context, document: Json, verb: str) -> Outcome:

@@ -36,7 +36,8 @@ def retrieve(context: Context, document: Json, target: Path, force: bool = False
     patterns = jobspec.texts((document.get("user_input") or {}).get("output"))
     if not patterns:
         raise UserError(
-            f"Job {document['job_uuid']} declares no output.", "Add `output:` to the input, or look at its `logs`."
+            f"Job {document['job_uuid'][:8]} declares no output.",
+            "Add `output:` to its input before the next submission. What it printed is shown by `logs`.",
         )
     landing = Landing(target, str(document["job_uuid"]), force)
     landing.open()
@@ -134,6 +135,8 @@ def _judge(landing: Landing, answer: Json) -> None:
         listed = ", ".join(there[:_SHOWN]) + (f" and {len(there) - _SHOWN} more" if len(there) > _SHOWN else "")
         hint = f"The job's folder holds: {listed}." if there else "The job's folder is empty."
         more = " ".join(landing.refused)
+        if more:
+            hint += " To overwrite what differs, add --force."
         raise Incomplete(f"Output is missing: {told}. {more}".rstrip(), hint, list(landing.done))
     if landing.refused:
         raise Refused(" ".join(landing.refused), "Nothing was overwritten; use another folder (-o), or --force.")

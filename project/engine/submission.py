@@ -298,7 +298,7 @@ class Submission:
         remembered.save(self.context.home, self.uuid, pushes=bool(url), **fields)
         if result.get("state") == states.FAILED:
             condition = str(result.get("condition") or "internal_error")
-            hint = f"All that happened: `history {self.uuid[:8]}`."
+            hint = f"More about it: `why {self.uuid[:8]}`."
             raise ClusterError(str(result.get("message") or "The job failed."), hint, condition=condition)
 
     def fields(self, source: Json, upload: bool) -> Json:

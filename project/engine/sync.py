@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from project.core import history, states
-from project.core.errors import ApiError, ClusterError, JobferryError
+from project.core.errors import ApiError, ClusterError, JobferryError, UserError
 from project.engine import credentials, inventory, probing, remembered
 from project.engine.context import Context
 from project.engine.link import Link
@@ -30,6 +30,11 @@ def refresh(context: Context, documents: Sequence[Json], force: bool = False) ->
             for uuid in collect(context, link, cluster, group):
                 fresh[uuid] = context.api.job(uuid)
         except ClusterError as error:
+            _warn(context, cluster, error.message)
+        except UserError as error:
+            # A key that nobody can be asked to unlock hides the news of its jobs, not the list of all.
+            if context.private_key or context.asks.interactive:
+                raise
             _warn(context, cluster, error.message)
     return [fresh.get(document["job_uuid"], document) for document in documents]
 

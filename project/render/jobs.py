@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from project.render import times
-from project.render.output import Output
+from project.render.output import Output, in_full
 from project.render.text import STATE_STYLES, clean, fields, plural, seconds, table, wrap
 
 Document = Mapping[str, Any]
@@ -95,7 +95,7 @@ def _plan(plan: object) -> list[tuple[str, str]]:
         f" (tried {clean(plan['tries'])}x so far, every {clean(plan.get('every') or '?')})" if plan.get("tries") else ""
     )
     return [
-        ("waits for", clean(plan.get("waits_for") or "")),
+        ("waits for", in_full(clean(plan.get("waits_for") or ""))),
         ("next try", f"{times.local(plan['next'])}{tries}" if plan.get("next") else ""),
         ("until", times.local(plan["until"]) if plan.get("until") else ""),
     ]

@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterable, Sequence
@@ -17,6 +18,15 @@ def program() -> str:
     """How this program was called, for commands that a user can copy."""
     name = os.path.basename(sys.argv[0]) if sys.argv else ""
     return "jobferry" if name == "jobferry" else "python -m project"
+
+
+# Verbs as the engine names them in what it says: it does not know how the program was called.
+_VERB = re.compile("`(?=(?:resubmit|history|why|logs|status|watch|cancel|release|retrieve|doctor)(?: [^`]*)?`)")
+
+
+def in_full(text: str) -> str:
+    """The text with every command in it as it can be copied."""
+    return _VERB.sub(f"`{program()} ", text)
 
 
 @dataclass(frozen=True)
@@ -104,7 +114,7 @@ class Output:
     def warn(self, text: str) -> None:
         """A warning on stderr."""
         label = self.palette(sys.stderr).paint("yellow", "warning:")
-        self._paragraph(label, "warning:", clean_block(text))
+        self._paragraph(label, "warning:", clean_block(in_full(text)))
 
     def help(self, text: str) -> None:
         """The help that was asked for."""
@@ -145,7 +155,7 @@ class Output:
 
             sys.stderr.write("".join(traceback.format_exception(error)))
         label = self.palette(sys.stderr).paint("red", "error:")
-        self._paragraph(label, "error:", clean_block(str(error)))
+        self._paragraph(label, "error:", clean_block(in_full(str(error))))
         if self.as_json:
             self.line(json.dumps(_error_document(error), indent=2, ensure_ascii=False, default=str))
         return error.exit_code

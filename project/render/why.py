@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from project.render import jobs, times
-from project.render.output import Output, program
+from project.render.output import Output, in_full, program
 from project.render.text import clean, wrap
 
 MEANINGS = {
@@ -51,8 +51,8 @@ ADVICE = {
     "node_failure": "It is no fault of the job: submit it again.",
     "preempted": "Submit it again, or choose another partition.",
     "cancelled_by_scheduler": "The message above is the workload manager's; its administrators know more.",
-    "requirements_failed": "Correct the command; the history shows what it printed.",
-    "compilation_failed": "Correct the command or the source; the history shows what the compiler printed.",
+    "requirements_failed": "Correct the command and submit it again.",
+    "compilation_failed": "Correct the command or the source and submit it again.",
     "preprocessing_failed": "Correct the module or its input; the history shows what it printed.",
     "input_staging_failed": "Correct what the message names and submit it again.",
     "submission_rejected": "Correct `resources`, `partition` or `scheduler_options` as the message says.",
@@ -108,8 +108,11 @@ def reason_in_words(native: object) -> str:
     return text
 
 
-def facts(document: Mapping[str, Any], stderr: Sequence[str] = ()) -> dict[str, Any]:
-    """The explanation as data (for `--json`), from the document and the last lines of stderr."""
+def facts(document: Mapping[str, Any], stderr: Sequence[str] = (), printed: Sequence[str] = ()) -> dict[str, Any]:
+    """The explanation as data (for `--json`), from the document and the last lines of stderr.
+
+    :param printed: what the command or module printed that failed before the job was submitted.
+    """
     state = str(document.get("state", ""))
     condition = str(document.get("condition") or "")
     return {
@@ -123,6 +126,7 @@ def facts(document: Mapping[str, Any], stderr: Sequence[str] = ()) -> dict[str, 
         "scheduler_reason": _scheduler(document),
         "plan": document.get("plan"),
         "stderr": list(stderr),
+        "printed": list(printed),
         "next": advice(document),
     }
 
@@ -174,7 +178,11 @@ def plan_in_words(plan: object) -> list[str]:
     if not isinstance(plan, dict):
         return [] if not plan else [clean(plan)]
     shown = {name: times.local(value) if name in {"next", "until"} else clean(value) for name, value in plan.items()}
-    return [f"{clean(name).replace('_', ' ')}: {value}" for name, value in shown.items() if value not in ("None", "")]
+    return [
+        f"{clean(name).replace('_', ' ')}: {in_full(value)}"
+        for name, value in shown.items()
+        if value not in ("None", "")
+    ]
 
 
 def explain(found: Mapping[str, Any], document: Mapping[str, Any], output: Output) -> str:
@@ -197,5 +205,7 @@ def explain(found: Mapping[str, Any], document: Mapping[str, Any], output: Outpu
     pieces = [piece for line in lines for piece in wrap(line, output.columns)]
     if found["stderr"]:
         pieces += ["", "Last lines of stderr:", *("  | " + clean(line) for line in found["stderr"])]
+    if found["printed"]:
+        pieces += ["", "What it printed:", *("  | " + clean(line) for line in found["printed"])]
     pieces += ["", *wrap("Next: " + str(found["next"]), output.columns)]
     return "\n".join(pieces)

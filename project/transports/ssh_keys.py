@@ -125,7 +125,7 @@ def load(path: str, passphrase: str, ui: Asks) -> "PKey | None":
         ui.warn(f"The passphrase that the keyring holds does not open {path}.")
     if not ui.interactive:
         raise UserError(
-            f"The private key {path} is protected by a passphrase, and there is no terminal to ask on.",
+            f"The private key {path} is protected by a passphrase, and nobody is asked for it here.",
             f"Add it to the SSH agent (`ssh-add {path}`), put the passphrase into the input, or keep it with"
             f" `keyring set {KEYRING_SERVICE} {key.path}`.",
         )

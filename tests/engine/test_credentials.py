@@ -5,7 +5,9 @@ import socket
 import pytest
 
 from project.core import history
+from project.core.errors import UserError
 from project.engine import control, credentials, remembered, sync
+from project.engine.context import Context
 
 UUID = "11111111-2222-4333-8444-555555555555"
 
@@ -48,6 +50,17 @@ def test_what_is_remembered_holds_no_secret_and_finds_the_passphrase_again(engin
 def test_an_unreachable_cluster_is_a_warning_when_asked_for_a_state(engine, away):
     assert sync.refresh(engine.context, [away]) == [away]
     assert "not known" in engine.ui.warnings[0]
+
+
+def test_a_key_that_nobody_can_unlock_hides_only_its_own_jobs_news(engine, away, monkeypatch):
+    def locked(*_):
+        raise UserError("The private key is protected.")
+
+    monkeypatch.setattr(Context, "open", locked)
+    assert sync.refresh(engine.context, [away]) == [away]
+    assert "is protected" in engine.ui.warnings[0]
+    with pytest.raises(UserError):
+        sync.refresh(engine.new_context(private_key="/named"), [away])
 
 
 def test_a_wish_to_cancel_is_kept(engine, away):
