@@ -53,8 +53,9 @@ class Server:
             # Bound here: a name with several addresses would make several servers of one.
             family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
             listening = socket.create_server((host, port), family=family, backlog=1024)
-        except OSError as error:
-            message = f"The server cannot listen on {self.settings.listen}: {error.strerror or error}."
+        except (OSError, UnicodeError) as error:
+            reason = getattr(error, "strerror", None) or error
+            message = f"The server cannot listen on {self.settings.listen}: {reason}."
             raise UserError(message, "Choose another address with JOBFERRY_LISTEN.") from error
         self._http = waitress.create_server(
             flask_app,

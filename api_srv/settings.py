@@ -32,7 +32,7 @@ class Settings(NamedTuple):
     def address(self) -> tuple[str, int]:
         """Host and port to listen on. Raises UserError."""
         host, _, port = self.listen.rpartition(":")
-        if not port.isdigit() or int(port) > 65535:
+        if not (port.isascii() and port.isdigit()) or int(port) > 65535:
             message = f"JOBFERRY_LISTEN is {self.listen!r}, which is no host:port."
             raise UserError(message, f"Write it like {DEFAULT_LISTEN}.")
         return host.strip("[]") or "127.0.0.1", int(port)
@@ -42,11 +42,9 @@ def read(environment: Mapping[str, str] | None = None) -> Settings:
     """The settings in `environment` (default: the process's). Raises UserError for a value that cannot be used."""
     env = os.environ if environment is None else environment
     public_url = env.get("JOBFERRY_PUBLIC_URL", "").rstrip("/")
-    if public_url:
-        parts = urlsplit(public_url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username:
-            message = f"JOBFERRY_PUBLIC_URL is {public_url.rpartition('@')[2]!r}."
-            raise UserError(message, "It must be an http:// or https:// address without credentials.")
+    if public_url and not _is_public_url(public_url):
+        message = f"JOBFERRY_PUBLIC_URL is {public_url.rpartition('@')[2]!r}."
+        raise UserError(message, "It must be an http:// or https:// address without credentials.")
     settings = Settings(
         home=home(env),
         mongo_url=env.get("JOBFERRY_MONGO_URL", ""),
@@ -61,6 +59,16 @@ def read(environment: Mapping[str, str] | None = None) -> Settings:
     )
     _ = settings.address
     return settings
+
+
+def _is_public_url(text: str) -> bool:
+    """An address that every cluster's client can call."""
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+    return usable and "@" not in parts.netloc and all("!" <= character <= "~" for character in text)
 
 
 def home(environment: Mapping[str, str]) -> str:
