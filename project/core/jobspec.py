@@ -7,7 +7,7 @@ answer on the laptop, on the cluster and in the server.
 
 import itertools
 import re
-from typing import Any, Dict, List, NamedTuple, Optional, Set, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Set, Tuple
 
 from project.core import plain, schema, states, units
 from project.core.errors import InputError, Problem, UserError
@@ -129,10 +129,19 @@ def _semantic(data: Dict[str, Any], bad: Set[str]) -> List[Problem]:
 
     if good("job"):
         found += _job_problems(data["job"])
-    if good("output"):
-        found += _each("output", data["output"], _output_problem)
-    if good("scheduler_options"):
-        found += _each("scheduler_options", data["scheduler_options"], option_problem)
+    for key, check in (("output", _output_problem), ("scheduler_options", option_problem)):
+        if key in data and key not in bad:
+            found += _each(key, data[key], check, bad)
+    if "partition" in data:
+        # Clusters have this key, so it is looked for here too.
+        found.append(
+            Problem(
+                "partition",
+                "is not a key of this file.",
+                None,
+                "Write scheduler_options: [--partition=NAME], or set partition of the cluster.",
+            )
+        )
     if good("notify"):
         found += _notify_problems(data["notify"])
     if isinstance(data.get("env"), dict):
@@ -142,12 +151,12 @@ def _semantic(data: Dict[str, Any], bad: Set[str]) -> List[Problem]:
     return found
 
 
-def _each(key: str, value: Any, check: Any) -> List[Problem]:
+def _each(key: str, value: Any, check: Callable[[str], Tuple[str, str]], bad: Set[str]) -> List[Problem]:
     found: List[Problem] = []
     for number, item in enumerate(texts(value)):
-        message, hint = check(item)
+        place = "{}[{}]".format(key, number) if isinstance(value, list) else key
+        message, hint = ("", "") if place in bad else check(item)
         if message:
-            place = "{}[{}]".format(key, number) if isinstance(value, list) else key
             found.append(Problem(place, message, item, hint))
             if len(found) >= schema.MOST:
                 break
@@ -171,13 +180,14 @@ def _output_problem(pattern: str) -> Tuple[str, str]:
 def _notify_problems(value: Any) -> List[Problem]:
     found: List[Problem] = []
     names = texts(value)
-    known = [*states.STATES, "all", "none"]
     for number, name in enumerate(names):
         if len(found) >= schema.MOST:
             break
         place = "notify[{}]".format(number) if isinstance(value, list) else "notify"
         if name.upper() not in states.STATES and name.lower() not in ("all", "none"):
-            hint = did_you_mean(name, known) or "It is all, none or a list of {}.".format(", ".join(states.STATES))
+            hint = did_you_mean(name, states.STATES) or "It is all, none or a list of {}.".format(
+                ", ".join(states.STATES)
+            )
             found.append(Problem(place, "there is no state {}.".format(schema.shown(name)), name, hint))
         elif name.lower() in ("all", "none") and len(names) > 1:
             found.append(Problem(place, "'{}' stands alone.".format(name.lower()), name, "Or list the states."))

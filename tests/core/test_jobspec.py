@@ -153,6 +153,12 @@ def test_an_output_that_can_match(pattern):
     assert keys(output=pattern) == []
 
 
+def test_every_wrong_output_is_told():
+    wrong = ["fine.txt", "", "/etc/passwd", 7, "a/../../b", "x\0y"]
+    assert keys(output=wrong) == ["output[{}]".format(number) for number in (1, 3, 5, 2, 4)]
+    assert keys(output={}, scheduler_options=[None, "no"]) == ["output", "scheduler_options[0]", "scheduler_options[1]"]
+
+
 @pytest.mark.parametrize("value", ["all", "none", "ALL", ["finished"], ["FINISHED", "BLOCKED"], []])
 def test_notify(value):
     assert keys(notify=value) == []
