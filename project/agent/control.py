@@ -9,7 +9,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, TextIO, Tuple
 
-from project.agent import plans, spawn, work
+from project.agent import plans, spawn, texts, work
 from project.agent.folder import Folder, Record, is_uuid
 from project.agent.judge import Followed, Judge
 from project.agent.names import user
@@ -102,6 +102,8 @@ def remove(session: "Session", request: Dict[str, Any]) -> Dict[str, Any]:
     outcomes: Dict[str, Outcome] = {}
     for uuid, folder in folders.items():
         if folder is None:
+            # Of a removing that was cut short this may be left.
+            remove_tree(_aside(session.workdir(request), uuid))
             outcomes[uuid] = {"ok": True, "known": False, "message": "there is no folder of it here"}
         elif folder.taken() and not folder.read().final:
             hint = (
@@ -109,15 +111,30 @@ def remove(session: "Session", request: Dict[str, Any]) -> Dict[str, Any]:
             )
             outcomes[uuid] = {"ok": False, "message": "the job is {}; {}".format(folder.read().state, hint)}
         else:
-            # Aside first: from here on there is no such job, even if the removing is cut short.
-            aside = os.path.join(folder.paths.workdir, ".removed.{}".format(uuid))
-            remove_tree(aside)
-            os.rename(folder.paths.folder, aside)
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(spawn.live_marker(session.root, uuid))
-            remove_tree(aside)
-            outcomes[uuid] = {"ok": True, "message": ""}
+            outcomes[uuid] = _removed(session, folder)
     return {"jobs": outcomes}
+
+
+def _aside(workdir: str, uuid: str) -> str:
+    return os.path.join(workdir, ".removed.{}".format(uuid))
+
+
+def _removed(session: "Session", folder: Folder) -> Outcome:
+    """Remove one job's folder; what cannot be removed keeps no other job's."""
+    from project.agent.unpack import remove_tree
+
+    try:
+        # Aside first: from here on there is no such job, even if the removing is cut short.
+        aside = _aside(folder.paths.workdir, folder.uuid)
+        remove_tree(aside)
+        os.rename(folder.paths.folder, aside)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(spawn.live_marker(session.root, folder.uuid))
+        remove_tree(aside)
+    except OSError as error:
+        place = os.fsdecode(error.filename) if error.filename else folder.paths.folder
+        return {"ok": False, "message": "{}: {}".format(error.strerror or error, texts.from_path(place))}
+    return {"ok": True, "message": ""}
 
 
 def cancel_here(root: str, uuid: str, out: TextIO) -> int:

@@ -146,6 +146,9 @@ class Daemon:
 
     def _end(self, key: Key, one: _Running, now: float) -> None:
         code = one.told("exit")
+        if code is None and one.child is not None and one.child.returncode >= 0:
+            # The disk was full: the element could not write it down, and we know it all the same.
+            code = one.child.returncode
         row: Dict[str, Any] = {"i": one.index, "t": now, "e": round(now - one.started, 3), "c": code}
         if code is None and one.child is not None and one.child.returncode < 0:
             row["g"] = -one.child.returncode

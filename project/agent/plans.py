@@ -12,13 +12,15 @@ FIRST, LONGEST = 2.0, 600.0
 DAY = 24 * 3600.0
 # cause → seconds until it is given up; a cluster's `retry` says otherwise.
 LIMITS = {"scheduler": 3 * DAY, "queue_limit": 14 * DAY, "disk": 3 * DAY}
+# A login node that is crowded: no process, memory or file more for now.
+CROWDED = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE)
 
 
 def cause_of(error: Exception) -> str:
     """The cause in one word; "" for an error that does not go away by waiting."""
     if isinstance(error, OSError):
-        return "disk" if error.errno in DISK else ""
+        return "disk" if error.errno in DISK else "login node" if error.errno in CROWDED else ""
     if isinstance(error, JobferryError) and error.transient:
         words = error.message.lower()
         return "queue_limit" if "limit" in words or "qos" in words else "scheduler"

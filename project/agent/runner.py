@@ -5,7 +5,7 @@ import re
 import sys
 from typing import Dict, List, Optional, Sequence
 
-from project.agent import unzipped
+from project.agent import plans, unzipped
 from project.core import process
 from project.core.errors import ClusterError
 from project.core.process import Completed
@@ -57,7 +57,8 @@ class Runner:
         except OSError as error:
             message = "{} cannot be started here ({}).".format(argv[0], error.strerror or error)
             hint = "Is the cluster's workload_manager right, and is it on the PATH of a login without terminal?"
-            raise ClusterError(message, hint, condition="submission_rejected") from error
+            transient = bool(plans.cause_of(error))
+            raise ClusterError(message, hint, transient=transient, condition="submission_rejected") from error
         if done.timed_out:
             message = "{} did not answer within {:g} s.".format(argv[0], timeout)
             raise ClusterError(message, transient=True, condition="submission_rejected")

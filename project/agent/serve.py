@@ -4,6 +4,7 @@ import contextlib
 import os
 import socket
 import sys
+import time
 from typing import Any, BinaryIO, Callable, Dict, Iterator
 
 from project.agent import spawn, texts
@@ -40,6 +41,8 @@ class Session:
         self.user = user()
         self._source = source
         self._uploading = False
+        # When the client was last heard while it uploads (time.monotonic).
+        self.heard = time.monotonic()
 
     def hello(self) -> None:
         """The first frame."""
@@ -63,6 +66,7 @@ class Session:
         """The payload of an upload, piece by piece; it ends with the client's `end`."""
         self._uploading = True
         while self._uploading:
+            self.heard = time.monotonic()
             header, payload = protocol.read(self._source)
             if header.get("type") == "end":
                 self._uploading = False

@@ -4,7 +4,8 @@ import contextlib
 import os
 import signal
 import threading
-from typing import TYPE_CHECKING, Any, Dict, List, Optional
+import time
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional
 
 from project.agent import spawn, texts, work
 from project.agent.folder import Folder
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 # How long the answer waits for the cluster's load when everything else is done.
 FACTS_PATIENCE = 1.0
 EVENTS_BYTES = 512 * 1024
+# Seconds without a byte from a client that uploads, after which somebody else may send the job.
+SILENCE = 20.0
 
 
 def submit(session: "Session", request: Dict[str, Any]) -> Dict[str, Any]:
@@ -67,6 +70,7 @@ def _take(session: "Session", folder: Folder, request: Dict[str, Any]) -> None:
             for _ in session.pieces() if request.get("upload") else ():
                 pass
             return
+        stack.enter_context(_giving_way(session, folder))
         _receive(session, folder, request)
         report = request.get("report") or {}
         if report.get("token"):
@@ -91,6 +95,27 @@ def _take(session: "Session", folder: Folder, request: Dict[str, Any]) -> None:
             change.move(states.STAGING_INPUTS, set=fields)
         for event in change.events:
             session.client.event(event)
+
+
+@contextlib.contextmanager
+def _giving_way(session: "Session", folder: Folder) -> Iterator[None]:
+    """While the client sends: end this process if it has fallen silent and another one waits to send the same job.
+
+    A connection whose other end vanished stays open here for hours; nothing is lost that the other one does not send again.
+    """
+    over = threading.Event()
+    before = work.wanted(folder)
+
+    def look() -> None:
+        while not over.wait(SILENCE / 10):
+            if time.monotonic() - session.heard > SILENCE and work.wanted(folder) != before:
+                os._exit(75)
+
+    threading.Thread(target=look, daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
 
 
 def _checked(request: Dict[str, Any]) -> Dict[str, Any]:

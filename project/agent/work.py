@@ -47,11 +47,28 @@ def alone(folder: Folder, reporter: Reporter) -> Iterator[None]:
                 break
             except files.Busy:
                 pass
+            want(folder)
             if not told:
                 reporter.progress("another process works on this job; waiting for it")
                 told = True
             time.sleep(0.05)
         yield
+
+
+def want(folder: Folder) -> None:
+    """Let whoever holds the job's `busy` lock know that somebody waits for it."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder.paths.busy + ".wanted", os.O_WRONLY | os.O_CREAT, 0o600)
+        os.close(handle)
+        os.utime(folder.paths.busy + ".wanted")
+
+
+def wanted(folder: Folder) -> int:
+    """When somebody last waited for the `busy` lock: a stamp that changes while they do."""
+    try:
+        return os.stat(folder.paths.busy + ".wanted").st_mtime_ns
+    except OSError:
+        return 0
 
 
 def needs_work(record: Record) -> bool:

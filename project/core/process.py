@@ -8,7 +8,9 @@ import subprocess
 import time
 from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Union
 
-# Variables that hold credentials of ours: no program that we start for a user gets them.
+# Our own settings, credentials among them, are for nobody else: no program that we start for a user gets them.
+PREFIX = "JOBFERRY_"
+# Those that are credentials.
 SECRET_VARIABLES = frozenset(
     (
         "JOBFERRY_API_PASSWORD",
@@ -29,8 +31,8 @@ def quote(text: str) -> str:
 
 
 def clean_env(extra: Optional[Mapping[str, str]] = None) -> Dict[str, str]:
-    """This process's environment without our credentials, plus `extra`."""
-    env = {key: value for key, value in os.environ.items() if key not in SECRET_VARIABLES}
+    """This process's environment without our settings and credentials, plus `extra`."""
+    env = {key: value for key, value in os.environ.items() if not key.startswith(PREFIX)}
     env.update(extra or {})
     return env
 

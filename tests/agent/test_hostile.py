@@ -1,5 +1,7 @@
 """What must not happen whatever the machines around us do: a job lost, doubled, or kept from the others by one."""
 
+import errno
+import io
 import os
 import time
 
@@ -7,11 +9,12 @@ import pytest
 
 from helpers.agent_client import LOCAL, PYTHONS, QUICK, Agent, new_uuid, tar, until
 from helpers.fake_slurm import FakeSlurm
-from project.agent import courier, native, plans, prepare, watch, work
+from project.agent import control, courier, native, plans, prepare, watch, work
 from project.agent.folder import Folder
 from project.agent.judge import Followed, Judge
 from project.agent.runner import Runner
-from project.core import files, schedulers, states
+from project.agent.serve import Session
+from project.core import files, process, schedulers, states
 from project.core.api_client import ApiClient
 from project.core.errors import ApiError, ClusterError
 from project.core.paths import Root
@@ -282,3 +285,72 @@ def test_sbatch_refuses_only_in_words():
     with pytest.raises(ClusterError) as caught:
         slurm.submitted(1, "", "sbatch: error: Batch job submission failed: Invalid account")
     assert not caught.value.transient
+
+
+def test_a_client_that_vanished_while_it_sent_does_not_keep_the_next_one_out(slurm, tmp_path):
+    """Its connection is still open here: nobody told the other end."""
+    quick = QUICK + "; import project.agent.submit; project.agent.submit.SILENCE = 1.0"
+    upload = tar({"files/data": b"x" * 300000})
+    uuid = new_uuid()
+    first = Agent(tmp_path / "root", env=slurm.env, first=quick)
+    spec = {"destination_cluster": "alpha", "job": "job", "execution": ["true"]}
+    first.send({"op": "submit", "upload": True, "uuid": uuid, "spec": spec, "cluster": slurm.cluster})
+    first.send({"type": "data"}, upload[:100000])
+    until(lambda: os.path.exists(first.paths(uuid).incoming), "the first bytes")
+    try:
+        with Agent(tmp_path / "root", env=slurm.env, first=quick) as second:
+            assert second.submit(uuid, ["true"], upload=upload, cluster=slurm.cluster)["native_id"] == "101"
+        assert first.process.wait(20) == 75
+    finally:
+        first.close()
+    assert len(slurm.jobs) == 1
+
+
+def test_a_folder_that_cannot_be_removed_keeps_no_other(slurm, tmp_path, monkeypatch):
+    stays, goes = make(tmp_path), make(tmp_path)
+    for one in (stays, goes):
+        with one.change() as change:
+            change.move(states.CANCELLED)
+    os.mkdir(tmp_path / "jobs" / ".removed.left")
+    left = new_uuid()
+    os.mkdir(tmp_path / "jobs" / (".removed." + left))
+    real = os.rename
+
+    def rename(source, target):
+        if source == stays.paths.folder:
+            raise PermissionError(13, "Permission denied", source)
+        real(source, target)
+
+    monkeypatch.setattr(os, "rename", rename)
+    session = Session(str(tmp_path), io.BytesIO(), io.BytesIO())
+    answer = control.remove(session, {"uuids": [stays.uuid, goes.uuid, left]})["jobs"]
+    assert [answer[uuid]["ok"] for uuid in (stays.uuid, goes.uuid, left)] == [False, True, True]
+    assert stays.paths.folder in answer[stays.uuid]["message"]
+    assert not os.path.exists(tmp_path / "jobs" / (".removed." + left))
+
+
+def test_a_login_node_that_is_crowded_is_tried_again(slurm, job, tmp_path, monkeypatch):
+    def no(*_, **__):
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    runner = Runner(str(tmp_path / "root"))
+    for where in (prepare.Preparation, process):
+        with monkeypatch.context() as patch:
+            patch.setattr(where, "run", no)
+            work.carry_on(job, runner)
+            assert job.read().state == states.BLOCKED
+    work.carry_on(job, runner)
+    assert job.read().state == states.QUEUED
+
+
+def test_a_local_job_gets_none_of_our_settings(tmp_path):
+    ours = {"JOBFERRY_HOME": "/h", "JOBFERRY_API_URL": "http://x", "JOBFERRY_API_TOKEN": "secret"}
+    with Agent(tmp_path / "root", env=ours) as agent:
+        uuid = new_uuid()
+        line = "env | grep ^JOBFERRY_ | cut -d= -f1 | sort | tr '\\n' ' '"
+        agent.submit(uuid, [line], requirements=["! env | grep ^JOBFERRY_"])
+        assert agent.wait_state(uuid, *states.FINAL) == "FINISHED"
+        agent.ask("logs", uuid=uuid)
+        names = set(agent.data().decode().split())
+    assert names <= {"JOBFERRY_JOB", "JOBFERRY_RUN", "JOBFERRY_INDEX", "JOBFERRY_LOCAL_ID", "JOBFERRY_LOCAL_RESTARTS"}
+    assert "JOBFERRY_JOB" in names
