@@ -3,6 +3,7 @@
 import argparse
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from project import bootstrap, settings
@@ -35,6 +36,7 @@ class Session:
         self._way: bootstrap.Api | None = None
         self._api: ApiClient | None = None
         self._context: Context | None = None
+        self._told: set[str] = set()
 
     def close(self) -> None:
         """Close every connection; send the mails that wait, for a few seconds at most."""
@@ -129,9 +131,12 @@ class Session:
         if all(document.get("state") in FINAL for document in documents):
             return list(documents)
         from project.engine import sync
+        from project.engine.ui import ToldOnce
 
+        # `watch` comes here every few seconds; a cluster that stays away is worth one line.
+        context = replace(self.context, ui=ToldOnce(self.ui, self._told))
         try:
-            return list(sync.refresh(self.context, list(documents)))
+            return list(sync.refresh(context, list(documents)))
         except ClusterError as error:
             self.output.warn(f"The newest state is not known: {error}")
             return list(documents)

@@ -4,6 +4,8 @@ import argparse
 
 from project.commands import clusters
 from project.commands.base import Answer, Session
+from project.core.errors import UserError
+from project.engine import inventory
 from project.render.text import clean
 
 
@@ -15,6 +17,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(session: Session) -> Answer:
     """Remove it."""
     cluster = clusters.named(session, session.args.name)
+    if inventory.is_here(cluster):
+        raise UserError("local is this machine; it is always there.", "There is nothing to remove.")
     session.api.delete_cluster(str(cluster["name"]))
     return Answer(
         data={"name": cluster["name"], "result": "removed"},

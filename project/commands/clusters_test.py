@@ -17,8 +17,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(session: Session) -> Answer:
     """Probe all of them at once; exit code 3 when one does not answer."""
-    from project.engine import probing
+    from project.engine import credentials, probing
 
+    credentials.look_at_flag(session.context)
     names = session.args.names
     wanted = [clusters.named(session, name) for name in names] if names else clusters.everyone(session)
     with session.ui.step(f"Probing {plural(len(wanted), 'cluster')}"):

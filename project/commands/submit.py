@@ -3,6 +3,7 @@
 import argparse
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from project.commands import follow
@@ -59,8 +60,12 @@ def request(session: Session) -> "Request":
     overrides = list(args.overrides or ())
     if args.cluster:
         overrides.append(f"destination_cluster={args.cluster}")
+    loaded = spec.load_input(args.file, overrides)
+    if args.cluster and "destination_cluster" in loaded.marks:
+        mark = replace(loaded.marks["destination_cluster"], source="--cluster")
+        loaded = replace(loaded, marks={**loaded.marks, "destination_cluster": mark})
     return Request(
-        loaded=spec.load_input(args.file, overrides),
+        loaded=loaded,
         modules=spec.load_modules(args.module) if args.module else None,
         fallback=args.fallback,
         tags=tags(args.tag),

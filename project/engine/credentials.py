@@ -40,6 +40,12 @@ def resolve(context: "Context", cluster: Mapping[str, Any], document: Mapping[st
     return login._replace(passphrase=_passphrase(str(known.get("input") or "")))
 
 
+def look_at_flag(context: "Context") -> None:
+    """See that the key of `--private-key` is one, where nothing else would. Raises UserError."""
+    if context.private_key:
+        ssh_keys.describe(_absolute(context.private_key, "."))
+
+
 def unlock(login: Login, ui: "Ui") -> Login:
     """Import what connecting needs while the probes wait for the network, and look at the key.
 

@@ -7,12 +7,14 @@ from typing import Any
 from project.core import jobspec, schedulers, script
 from project.core.paths import JobPaths, Root
 from project.core.schedulers.base import LOCAL
-from project.engine import bundle, inventory, placement, probing
+from project.engine import bundle, credentials, inventory, placement, probing
 from project.engine.bundle import shown
 from project.engine.context import Context
 from project.engine.submission import Request
 
 Json = dict[str, Any]
+# How a job that is not sent from here comes to its cluster.
+TRANSFERS = {jobspec.GIT: "cloned there", jobspec.URL: "downloaded there"}
 DEFAULT_ROOT = "$HOME/.jobferry"
 
 
@@ -48,10 +50,12 @@ def plan(context: Context, request: Request) -> Json:
         "rejected": [rejected._asdict() for rejected in found.rejected],
         "proposals": [{"name": peer.cluster["name"], "reason": peer.reason} for peer in found.peers],
         "reached_by": _way(cluster),
+        "login": _login(context, request, data, cluster),
         "workload_manager": cluster["workload_manager"],
         "job_directory": paths.folder,
         "working_directory": work,
         "source": files.source.get("url") or shown(spec.job),
+        "transfer": TRANSFERS.get(jobspec.job_kind(spec.job), "sent over the connection"),
         "bytes": files.total,
         "files": [{"path": shown(entry.name), "size": entry.size} for entry in files.entries],
         "left_behind": list(files.warnings),
@@ -60,8 +64,21 @@ def plan(context: Context, request: Request) -> Json:
         "submit": " ".join(scheduler.submit(paths.script)).replace(LOCAL, "(built in)"),
         "postprocessing_modules": [step.execution for step in stages.get("postprocessing", ())],
         "output": list(spec.output),
+        "mail": f"{spec.user_mail}: {', '.join(spec.notify) or 'none'}" if spec.user_mail else "nobody (no user_mail)",
         "script": _plain(text),
     }
+
+
+def _login(context: Context, request: Request, data: Json, cluster: Json) -> str:
+    if inventory.is_here(cluster):
+        return ""
+    login = credentials.from_input(context, data, request.loaded.folder)
+    name = login.username or cluster.get("username") or "as your ssh configuration says"
+    return (
+        f"{name}, key {shown(login.private_key)}"
+        if login.private_key
+        else f"{name}, key of your SSH agent or configuration"
+    )
 
 
 def _way(cluster: Json) -> str:

@@ -71,6 +71,26 @@ class SilentUi:
         return ""
 
 
+class ToldOnce:
+    """Another user interface that gives the same warning once only, for what is asked again and again."""
+
+    def __init__(self, ui: Ui, told: set[str]) -> None:
+        self.interactive = ui.interactive
+        self.step = ui.step
+        self.progress = ui.progress
+        self.say = ui.say
+        self.choose = ui.choose
+        self.confirm = ui.confirm
+        self.secret = ui.secret
+        self._warn = ui.warn
+        self._told = told
+
+    def warn(self, text: str) -> None:
+        if text not in self._told:
+            self._told.add(text)
+            self._warn(text)
+
+
 class Unattended:
     """Another user interface with nobody to ask (`--no-input`)."""
 

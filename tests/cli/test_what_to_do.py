@@ -3,6 +3,7 @@
 import pytest
 
 from helpers.calling import call
+from project.engine.ui import SilentUi, ToldOnce
 from project.render.output import in_full
 
 
@@ -57,3 +58,43 @@ def test_commands_are_written_in_full_and_nothing_else_is():
         == "`python -m project resubmit --resume 1f2e` or `python -m project logs`"
     )
     assert in_full("`ssh-add /k`, `python -m project why 1`") == "`ssh-add /k`, `python -m project why 1`"
+
+
+def test_the_own_machine_cannot_be_taken_out(folder):
+    assert "this machine" in call("clusters", "rm", "local", code=2).err
+
+
+def test_a_key_that_is_not_there_is_told_where_it_would_not_be_used(folder):
+    assert "/nope cannot be read" in call("clusters", "test", "local", "--private-key", "/nope", code=2).err
+
+
+def test_a_mistyped_cluster_is_blamed_on_the_option_that_named_it(folder):
+    assert "--cluster: destination_cluster: There is no cluster called 'locl'" in (
+        call("submit", "hello.yml", "--cluster", "locl", code=2).err
+    )
+
+
+def test_plan_shows_the_login_the_way_of_the_files_and_the_mail(folder):
+    (folder / "far.yml").write_text("name: far\nhostname: 127.0.0.1\nport: 1\nworkload_manager: slurm\n")
+    call("clusters", "import", "far.yml")
+    words = ("--cluster", "far", "--set", "user_mail=jane@example.org", "--username", "jane", "--private-key", "/k")
+    plan = call("plan", "hello.yml", *words, "--json").data
+    assert plan["login"] == "jane, key /k"
+    assert plan["transfer"] == "sent over the connection"
+    assert plan["mail"].startswith("jane@example.org: QUEUED")
+    cloned = call("plan", "hello.yml", "--set", "job=https://example.org/x.git", "--json").data
+    assert (cloned["transfer"], cloned["login"]) == ("cloned there", "")
+
+
+def test_a_partition_in_the_input_is_answered_with_the_option_for_it(folder):
+    told = call("validate", "hello.yml", "--set", "partition=debug", code=2).err
+    assert "scheduler_options: [--partition=NAME]" in told
+    assert "compilation" not in told
+
+
+def test_the_same_warning_comes_once():
+    ui = SilentUi()
+    told = set()
+    for text in ("away", "away", "gone"):
+        ToldOnce(ui, told).warn(text)
+    assert ui.warnings == ["away", "gone"]
