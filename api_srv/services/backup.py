@@ -15,6 +15,7 @@ from project.core import history
 from project.core.errors import UserError
 
 FORMAT = "jobferry-backup"
+KINDS = ("account", "cluster", "job", "mail")
 
 
 def save(store: JobStore, path: str) -> dict[str, int]:
@@ -64,8 +65,10 @@ def _records(path: str) -> Iterator[Document]:
                 record = json.loads(line)
                 if record["kind"] == "end":
                     ended = True
-                else:
+                elif record["kind"] in KINDS:
                     yield record
+                else:
+                    raise _broken(path, "it holds a record of an unknown kind")
     except (gzip.BadGzipFile, EOFError, zlib.error, ValueError, KeyError, TypeError, AttributeError) as error:
         raise _broken(path, str(error) or "it is damaged") from error
     if not ended:

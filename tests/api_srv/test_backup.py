@@ -53,6 +53,7 @@ def test_a_damaged_file_changes_nothing(store: JobStore, tmp_path: Path) -> None
         gzip.compress(b'{"format": "other"}\n'),
         gzip.compress(json.dumps({**head, "version": 99}).encode() + b"\n" + b"".join(lines[1:])),
         gzip.compress(lines[0] + b"{}\n" + b"".join(lines[1:])),
+        gzip.compress(lines[0] + b'{"kind": "other"}\n' + b"".join(lines[1:])),
     ):
         path.write_bytes(raw)
         with pytest.raises(UserError, match="cannot be restored"):
