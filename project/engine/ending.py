@@ -43,6 +43,16 @@ def failed(submission: "Submission", error: JobferryError) -> None:
         submission.ui.warn(problem.message)
 
 
+def no_way_here(submission: "Submission", error: OSError) -> UserError:
+    """This machine's disk or memory gave out: what was not sent is over, and the next call begins anew."""
+    what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    if submission.sent:
+        return UserError(f"The submission stopped here ({what}).", f"Go on with `resubmit --resume {submission.uuid}`.")
+    problem = UserError(f"The submission stopped here ({what}); nothing was sent.", "Mend that and submit again.")
+    failed(submission, problem)
+    return problem
+
+
 def stopped(submission: "Submission") -> None:
     """Ctrl-C: before anything was sent the job is over, afterwards it can be resumed."""
     if submission.sent:

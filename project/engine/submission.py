@@ -108,6 +108,8 @@ class Submission:
         except JobferryError as error:
             ending.failed(self, error)
             raise
+        except OSError as error:
+            raise ending.no_way_here(self, error) from error
         return self.document()
 
     # What can be wrong here.
@@ -147,8 +149,7 @@ class Submission:
             modules=self.modules.public() or None,
             online_job_file=online,
         )
-        self.recorded = True
-        self.journal.create(document)
+        # First what may fail here (a full disk): a record of a job that cannot be gone on with helps nobody.
         remembered.save(
             self.context.home,
             self.uuid,
@@ -160,6 +161,8 @@ class Submission:
             accept_new_host_key=self.context.accept_new_host_key,
             modules_file=self.request.modules_file,
         )
+        self.recorded = True
+        self.journal.create(document)
 
     def stage(self) -> None:
         """Run the staging modules."""

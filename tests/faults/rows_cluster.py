@@ -119,32 +119,6 @@ def slurmdbd_down_at_the_end(case):
     return case.check()
 
 
-def no_room(line, restore):
-    """The folder of the jobs takes nothing; the submission fails with a clear text, and nothing runs."""
-
-    def run(case):
-        folder = f"$HOME/faults-{case.field.tag}-{case.name}"
-        case.cluster.ssh(f"mkdir -p {folder}/jobs && cd {folder} && {line}", case.user)
-        inventory = case.folder / "clusters.yml"
-        name = f"{case.cluster.name}-{case.name}".lower()
-        inventory.write_text(
-            f"- {{name: {name}, hostname: 127.0.0.1, port: {case.cluster.port}, workload_manager: slurm,"
-            f" preferred_jobs: [serial], partition: batch, workdir: '{folder}/jobs'}}\n"
-        )
-        case.cli.run("clusters", "import", inventory)
-        try:
-            case.write(destination_cluster=name)
-            ran = case.submit(code=3)
-        finally:
-            case.cluster.ssh(f"cd {folder} && {restore}", case.user)
-        found = case.check("FAILED", "internal_error", submitted=0, ran=0)
-        if "Traceback" in ran.err:
-            found.wrong.append("a traceback")
-        return found
-
-    return run
-
-
 ROWS = [
     Row("agent01", "agent killed during requirements", agent_killed_in("requirements")),
     Row("agent02", "agent killed during compilation", agent_killed_in("compilation")),
@@ -163,5 +137,4 @@ ROWS = [
     Row("slurm02", "slurmctld down at the submission", slurmctld_down_at_submission, cluster="beta", lane=LINE),
     Row("slurm03", "slurmctld down while the job runs", slurmctld_down_while_running, cluster="beta", lane=LINE),
     Row("slurm04", "slurmdbd down while the job ends", slurmdbd_down_at_the_end, cluster="beta", lane=LINE),
-    Row("disk01", "workdir is read-only", no_room("chmod 500 jobs", "chmod 700 jobs")),
 ]

@@ -11,11 +11,12 @@ from faults.field import Field
 from faults.rows import LAST, LINE, SIDE, Row
 from faults.rows_cli import ROWS as CLI_ROWS
 from faults.rows_cluster import ROWS as CLUSTER_ROWS
+from faults.rows_disk import ROWS as DISK_ROWS
 from faults.rows_net import ROWS as NET_ROWS
 from faults.rows_server import ROWS as SERVER_ROWS
 
 ONLY = os.environ.get("JOBFERRY_FAULTS_ONLY", "").split()
-ROWS = [row for row in NET_ROWS + CLI_ROWS + CLUSTER_ROWS + SERVER_ROWS if not ONLY or row.name in ONLY]
+ROWS = [row for row in NET_ROWS + CLI_ROWS + CLUSTER_ROWS + DISK_ROWS + SERVER_ROWS if not ONLY or row.name in ONLY]
 # Rows that do not disturb each other run side by side: most of a row is waiting.
 SIDE_BY_SIDE = 5
 FIGURES = os.environ.get("JOBFERRY_FAULTS_FIGURES", "")
