@@ -3,7 +3,6 @@
 serve [ROOT]            serve requests on stdin and stdout until stdin ends (`core.protocol`); what a client starts over SSH
 watch ROOT              watch all living jobs of ROOT, in the background, until none lives; ends at once if another does
 carry-on ROOT WORKDIR UUID   do what is to be done for one job: prepare, submit, postprocess
-unzip                   unpack this file beside itself, so that it starts quicker (`agent.unzipped`)
 cancel ROOT UUID        cancel a job
 check [ROOT]            look at what the agent needs on this machine; one line each
 local --root ROOT …     the built-in workload manager (`core.schedulers.local`)
@@ -18,9 +17,6 @@ from typing import List, Optional
 
 def main(argv: Optional[List[str]] = None) -> int:
     """Run one command; its exit status."""
-    from project.agent import unzipped
-
-    unzipped.use()
     words = list(sys.argv[1:] if argv is None else argv)
     command, rest = (words or ["help"])[0], words[1:]
     if command in _COMMANDS:
@@ -64,13 +60,6 @@ def _carry_on(words: List[str]) -> int:
     return 0
 
 
-def _unzip(_words: List[str]) -> int:
-    from project.agent import unzipped
-
-    unzipped.make()
-    return 0
-
-
 def _cancel(words: List[str]) -> int:
     from project.agent.control import cancel_here
 
@@ -101,7 +90,6 @@ _COMMANDS = {
     "serve": _serve,
     "watch": _watch,
     "carry-on": _carry_on,
-    "unzip": _unzip,
     "cancel": _cancel,
     "check": _check,
     "local": _local,

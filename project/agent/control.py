@@ -190,7 +190,10 @@ def _act(action: str, folder: Folder, record: Record, runner: Runner) -> Tuple[b
     cluster = folder.request().get("cluster") or {}
     scheduler = schedulers.get(str(cluster.get("workload_manager") or "slurm"))
     try:
-        argv: List[str] = getattr(scheduler, action)(str(record.document["native_id"]))
+        words = [str(record.document["native_id"])]
+        if action == "cancel":
+            words.append(str((files.read_json(folder.paths.intent) or {}).get("name") or ""))
+        argv: List[str] = getattr(scheduler, action)(*words)
         done = runner.run(argv)
         return scheduler.acted(done.exit_status, done.text(), done.errors()), ""
     except JobferryError as error:

@@ -5,7 +5,7 @@ import re
 import sys
 from typing import Dict, List, Optional, Sequence
 
-from project.agent import plans, unzipped
+from project.agent import plans
 from project.core import process
 from project.core.errors import ClusterError
 from project.core.process import Completed
@@ -26,11 +26,21 @@ _RUN_FROM_FOLDER = "import sys; sys.path.insert(0, {!r}); from project.agent.__m
 
 def own_command() -> List[str]:
     """The command line that starts this very agent again: the one file, or the source tree it was imported from."""
-    place = unzipped.archive()
+    place = _archive()
     if place:
         return [sys.executable] + _BARE + [place]
     tree = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     return [sys.executable] + _BARE + ["-c", _RUN_FROM_FOLDER.format(tree)]
+
+
+def _archive() -> str:
+    """The one file that this agent was started from; "" when it runs from a source tree."""
+    place = os.path.abspath(__file__)
+    while place != os.path.dirname(place):
+        place = os.path.dirname(place)
+        if os.path.isfile(place):
+            return place
+    return ""
 
 
 def environment() -> Dict[str, str]:

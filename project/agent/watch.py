@@ -12,7 +12,7 @@ import subprocess
 import time
 from typing import Any, Dict, List, Optional
 
-from project.agent import control, locks, plans, runner, spawn, unzipped, work
+from project.agent import control, locks, plans, runner, spawn, work
 from project.agent.courier import Courier
 from project.agent.folder import Folder, is_uuid
 from project.agent.judge import Followed, Judge
@@ -84,7 +84,6 @@ class Watcher:
         # How many are on the list that cannot be watched now.
         self.waiting = 0
         self._bell = 0
-        self._unzipped = False
 
     def run(self) -> None:
         """Rounds until nothing lives and nothing waits to be delivered."""
@@ -101,7 +100,6 @@ class Watcher:
             if not self.jobs and not self.children and not self.waiting:
                 return
             cost = time.monotonic() - begin
-            self._unzip()
             self._sleep(self.pause(cost))
 
     def round(self) -> None:
@@ -155,15 +153,6 @@ class Watcher:
                 if stream.tell() > LOG_BYTES:
                     stream.truncate(0)
                 stream.write("{} {}\n".format(plans.stamp(time.time()), text[:2000]))
-
-    def _unzip(self) -> None:
-        """Make the next agent start quicker; a child does it, for its memory. Once, when the first job is in the queue."""
-        if self._unzipped or any(work.needs_work(one.record) for one in self.jobs.values()):
-            return
-        self._unzipped = True
-        place = unzipped.archive()
-        if place and not os.path.isdir(place + unzipped.ENDING):
-            self.children["unzip"] = self._start("unzip")
 
     def _start(self, *words: str) -> "subprocess.Popen[bytes]":
         return subprocess.Popen(

@@ -354,3 +354,14 @@ def test_a_local_job_gets_none_of_our_settings(tmp_path):
         names = set(agent.data().decode().split())
     assert names <= {"JOBFERRY_JOB", "JOBFERRY_RUN", "JOBFERRY_INDEX", "JOBFERRY_LOCAL_ID", "JOBFERRY_LOCAL_RESTARTS"}
     assert "JOBFERRY_JOB" in names
+
+
+def test_another_job_that_got_our_id_is_not_cancelled(slurm, job, tmp_path):
+    """The controller lost its state and counts from the beginning: the user's next job has the same id."""
+    runner = Runner(str(tmp_path / "root"))
+    work.carry_on(job, runner)
+    assert job.read().document["native_id"] == "101"
+    slurm.set("jobs", "101 somebody.else\n")
+    assert control.cancel_one(job, runner) == ""
+    assert not os.path.exists(slurm.state / "end.101")
+    assert not job.read().final

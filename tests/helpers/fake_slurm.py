@@ -52,6 +52,9 @@ done < "$S/jobs"
 _SCANCEL = r"""
 echo "$1" >> "$S/cancelled"
 if [ -e "$S/deaf" ]; then exit 0; fi
+for word in "$@"; do
+  case $word in --name=*) grep -qxF "$1 ${word#--name=}" "$S/jobs" || exit 0;; esac
+done
 echo CANCELLED > "$S/end.$1"
 """
 _PROGRAMS = {"sbatch": _SBATCH, "squeue": _SQUEUE, "sacct": _SACCT, "scancel": _SCANCEL, "sinfo": "exit 0\n"}

@@ -109,8 +109,8 @@ class Scheduler:
         """Native ids in the answer to one of `find`'s commands, without repetition."""
         raise NotImplementedError
 
-    def cancel(self, native_id: str) -> List[str]:
-        """The command that cancels a job (`123`) or an element (`123_4`)."""
+    def cancel(self, native_id: str, name: str = "") -> List[str]:
+        """The command that cancels a job (`123`) or an element (`123_4`), if it has that name (when one is given)."""
         raise NotImplementedError
 
     def hold(self, native_id: str) -> List[str]:

@@ -114,7 +114,7 @@ class Local(base.Scheduler):
     def parse_find(self, out: str, rc: int = 0, err: str = "") -> List[str]:
         return sorted({element.native_id for element in self.parse_queue(out, rc, err)}, key=int)
 
-    def cancel(self, native_id: str) -> List[str]:
+    def cancel(self, native_id: str, name: str = "") -> List[str]:  # noqa: ARG002  # ids are never used again here
         return [base.LOCAL, "cancel", native_id]
 
     def hold(self, native_id: str) -> List[str]:

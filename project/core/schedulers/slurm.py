@@ -120,8 +120,9 @@ class Slurm(base.Scheduler):
         slurm_text.answered("squeue or sacct", out, rc, err)
         return slurm_text.found_ids(out)
 
-    def cancel(self, native_id: str) -> List[str]:
-        return ["scancel", native_id]
+    def cancel(self, native_id: str, name: str = "") -> List[str]:
+        """With the name: a controller that lost its state uses an id again, and another job of the user's may have it now."""
+        return ["scancel", native_id] + (["--name=" + name] if name else [])
 
     def hold(self, native_id: str) -> List[str]:
         return ["scontrol", "hold", native_id]
