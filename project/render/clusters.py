@@ -107,8 +107,8 @@ def crontab(cluster: Cluster) -> str:
     if here(cluster):
         return ""
     python = quote(str(cluster.get("python") or "python3"))
-    newest = '"$(ls -t "$HOME"/.jobferry/agent/agent-*.pyz | head -n 1)"'
-    return f'*/10 * * * * {python} {newest} watch "$HOME/.jobferry"'
+    # Without a folder it watches the home folder's; short enough not to be broken when it is copied from a terminal.
+    return f'*/10 * * * * {python} "$(ls -t ~/.jobferry/agent/*.pyz | head -n 1)" watch'
 
 
 def probes(rows: Sequence[Mapping[str, Any]], output: Output) -> str:

@@ -60,8 +60,9 @@ class LineUi:
         lines = [self._wrapped(plain.clean_block(question))]
         lines += [f"  {number}  {plain.clean(option)}" for number, option in enumerate(options, 1)]
         self._ask_line("\n".join(lines))
+        numbers = "1" if len(options) == 1 else f"1-{len(options)}"
         while True:
-            answer = self._read(f"Your choice [1-{len(options)}, nothing = none]: ").strip()
+            answer = self._read(f"Your choice [{numbers}, only Enter = none]: ").strip()
             if not answer:
                 return None
             if answer.isdecimal() and 1 <= int(answer) <= len(options):

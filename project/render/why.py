@@ -177,12 +177,16 @@ def plan_in_words(plan: object) -> list[str]:
     """What a blocked job waits for and when it is tried again."""
     if not isinstance(plan, dict):
         return [] if not plan else [clean(plan)]
-    shown = {name: times.local(value) if name in {"next", "until"} else clean(value) for name, value in plan.items()}
-    return [
-        f"{clean(name).replace('_', ' ')}: {in_full(value)}"
-        for name, value in shown.items()
-        if value not in ("None", "")
-    ]
+    lines = []
+    if plan.get("waits_for"):
+        lines.append(f"Waits for: {in_full(clean(plan['waits_for'])).rstrip('.')}.")
+    if plan.get("tries"):
+        every = f", every {clean(plan['every'])}" if plan.get("every") else ""
+        lines.append(f"Tried {'once' if plan['tries'] == 1 else clean(plan['tries']) + ' times'}{every}.")
+    if plan.get("next"):
+        end = f"; given up at {times.local(plan['until'])}" if plan.get("until") else ""
+        lines.append(f"Next try: {times.local(plan['next'])}{end}.")
+    return lines
 
 
 def explain(found: Mapping[str, Any], document: Mapping[str, Any], output: Output) -> str:
@@ -198,7 +202,7 @@ def explain(found: Mapping[str, Any], document: Mapping[str, Any], output: Outpu
         lines.append(f"Message: {clean(found['message'])}")
     if found["scheduler_reason"]:
         lines.append(f"The workload manager says: {clean(found['scheduler_reason'])}.")
-    lines += ["Plan: " + line for line in plan_in_words(found["plan"])]
+    lines += plan_in_words(found["plan"])
     elements = jobs.elements(document)
     if elements:
         lines.append(f"Elements: {elements}.")

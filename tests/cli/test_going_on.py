@@ -46,7 +46,7 @@ def test_one_process_shows_its_plan_and_ends_with_its_last_job(folder, home):
     shown = call("status", uuid).out
     assert "next try" in shown
     assert "until" in shown
-    assert "Plan: tries: 1" in call("why", uuid).out
+    assert "Tried once, every 1h" in call("why", uuid).out
     assert (home / "retrier.lock").read_text() == pid
     assert "cancelled" in call("cancel", uuid).err
     assert call("status", uuid, "--json").data["state"] == "CANCELLED"

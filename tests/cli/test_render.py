@@ -128,10 +128,10 @@ def test_why_names_code_message_scheduler_stderr_and_the_next_command(output):
         assert piece in shown
     queued = document(state="QUEUED", job_status={"State": ["PENDING"], "Reason": ["Resources"]})
     assert "the machines it needs are busy (Resources)" in why.explain(why.facts(queued), queued, output)
-    blocked = document(state="BLOCKED", plan={"waits_for": "alpha", "tries": 3})
+    blocked = document(state="BLOCKED", plan={"waits_for": "alpha", "tries": 3, "every": "1m"})
     shown = why.explain(why.facts(blocked), blocked, output)
-    assert "Plan: waits for: alpha" in shown
-    assert "Plan: tries: 3" in shown
+    assert "Waits for: alpha" in shown
+    assert "Tried 3 times, every 1m." in shown
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,8 @@ def test_a_cluster_page_has_the_crontab_line_and_this_machine_has_none(output):
     line = shown.splitlines()[-1]
     assert line.strip() == clusters.crontab(cluster)
     assert "'/opt/my python'" in line
-    assert " watch " in line
+    assert line.endswith(" watch")
+    assert all(len(line) <= 80 for line in clusters.page({**cluster, "python": ""}, output).splitlines())
     assert "%" not in line
     assert clusters.crontab({"name": "local", "hostname": "localhost", "workload_manager": "local"}) == ""
 
