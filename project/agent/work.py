@@ -180,6 +180,9 @@ class _Work:
         line = " ".join(message.split())[:500]
         with self.folder.change() as change:
             plan = plans.following(change.document.get("plan"), cause, self.cluster.get("retry") or {}, time.time())
+            if plan is None and os.path.exists(self.folder.paths.intent):
+                # It may be in the queue: only the workload manager's own word ends it.
+                plan = plans.following(None, cause, self.cluster.get("retry") or {}, time.time())
             if plan is not None:
                 plan["waits_for"] = line
             if plan is None:

@@ -80,6 +80,11 @@ def _block(submission: "Submission", error: JobferryError) -> None:
     else:
         now = time.time()
         plan = rhythm.plan(cause, error.message, rhythm.of(cluster, error.condition), submission.plan, now)
+        if plan is None and submission.sent and error.condition == "unreachable":
+            submission.journal.add("note", **in_doubt(submission.uuid, error.message, submission.plan))
+            if submission.mark is not None:
+                submission.mark.rests()
+            return
         if plan is None:
             submission.over = True
             submission.journal.add("state", **gave_up(error.message))
@@ -97,6 +102,13 @@ def gave_up(reason: str) -> Json:
     """The fields of the event after the last try."""
     message = f"Given up after the last try: {reason}"
     return {"state": states.FAILED, "condition": "unreachable", "message": message}
+
+
+def in_doubt(uuid: str, reason: str, before: Json | None) -> Json:
+    """The fields of the event after the last try when the cluster may have the job: it may run there, so it has not failed."""
+    message = f"No more tries: {reason}"
+    plan = rhythm.by_hand("it may be on its cluster", f"the user: `resubmit --resume {uuid}`", before)
+    return {"message": message, "set": {"plan": plan}}
 
 
 def never_sent(document: Json, events: list[Json]) -> bool:

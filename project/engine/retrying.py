@@ -83,6 +83,10 @@ def _postpone(context: Context, waiting: unfinished.Waiting, cluster: Json, why:
         before = document.get("plan") or {}
         cause = str(before.get("cause") or "no cluster took it")
         plan = rhythm.plan(cause, why, rhythm.of(cluster, "unreachable"), before, time.time())
+        if plan is None and not ending.never_sent(document, context.api.events(waiting.uuid)):
+            _tell(context, waiting.uuid, "note", **ending.in_doubt(waiting.uuid, why, before))
+            mark.rests()
+            return
         if plan is None:
             _tell(context, waiting.uuid, "state", **ending.gave_up(why))
             over = True

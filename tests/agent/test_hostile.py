@@ -365,3 +365,18 @@ def test_another_job_that_got_our_id_is_not_cancelled(slurm, job, tmp_path):
     assert control.cancel_one(job, runner) == ""
     assert not os.path.exists(slurm.state / "end.101")
     assert not job.read().final
+
+
+def test_patience_that_ends_does_not_end_a_job_that_may_be_in_the_queue(slurm, job, tmp_path, monkeypatch):
+    slurm.set("sbatch.after", 'if mkdir "$S/once" 2>/dev/null; then kill -9 $$; fi\n')
+    runner = Runner(str(tmp_path / "root"))
+    work.carry_on(job, runner)
+    slurm.set("down", "")
+    real = time.time
+    with monkeypatch.context() as patch:
+        patch.setattr(work.time, "time", lambda: real() + 30 * 86400)
+        work.carry_on(job, runner)
+        assert job.read().state == states.BLOCKED
+    os.unlink(slurm.state / "down")
+    work.carry_on(job, runner)
+    assert job.read().document["native_id"] == "101"

@@ -130,6 +130,23 @@ def test_after_the_last_try_it_has_failed(engine, weather, monkeypatch):
     assert unfinished.waiting(engine.home) == []
 
 
+def test_after_the_last_try_what_may_be_on_its_cluster_has_not_failed(engine, weather, monkeypatch):
+    uuid = blocked(engine)["job_uuid"]
+    retrying._tell(engine.context, uuid, "cluster", data={"chosen": "local"}, set={"cluster": "local"})
+    due(engine)
+    real = time.time
+    with monkeypatch.context() as later:
+        later.setattr(retrying.time, "time", lambda: real() + 4 * 86400)
+        round_of_tries(engine)
+    job = engine.api.job(uuid)
+    assert job["state"] == "BLOCKED"
+    assert "--resume" in job["plan"]["waits_for"]
+    assert unfinished.waiting(engine.home) == []
+    weather.away = False
+    resuming.resume(engine.context, uuid)
+    assert engine.until(uuid)["state"] == "FINISHED"
+
+
 def test_a_job_that_was_never_sent_is_cancelled_at_once(engine, weather):
     uuid = blocked(engine)["job_uuid"]
     (outcome,) = control.cancel(engine.context, [engine.api.job(uuid)])
