@@ -98,7 +98,8 @@ def collect(context: Context, link: Link, cluster: Json, documents: Sequence[Jso
                 known[uuid] = max(int(event["seq"]) for event in events)
                 remembered.save(context.home, uuid, agent_seq=known[uuid])
                 changed.append(uuid)
-        if not answer.get("more"):
+        # An answer that brings nothing will bring nothing the next time either.
+        if not answer.get("more") or not any(entry.get("events") for entry in (answer.get("jobs") or {}).values()):
             break
     if wishes:
         link.request("cancel", workdir=workdir, uuids=sorted(set(wishes)))
