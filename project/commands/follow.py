@@ -1,11 +1,11 @@
 """Follow jobs until they have ended: shared by `watch` and `submit --wait`."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from project.commands.base import Document, Session, program
 from project.core.errors import ApiError, ClusterError, JobEnded, JobferryError
-from project.core.states import FINAL, FINISHED
+from project.core.states import BLOCKED, FINAL, FINISHED, PENDING, STAGING_INPUTS
 from project.render import jobs
 from project.render.text import clean
 
@@ -13,6 +13,8 @@ QUICK = 1.0
 SLOW = 10.0
 # After this many seconds without an answer, following is given up (the job goes on).
 PATIENCE = 600.0
+# After this many seconds without news a job that is being sent may be one whose submission was cut off.
+STUCK = 20.0
 
 
 def to_the_end(
@@ -28,6 +30,7 @@ def to_the_end(
     tell = changed or (lambda document: session.ui.say(change(document)))
     interval = QUICK
     deadline = time.monotonic() + PATIENCE
+    warned: set[str] = set()
     while any(document["state"] not in FINAL for document in present.values()):
         live = [document for document in present.values() if document["state"] not in FINAL]
         try:
@@ -44,11 +47,35 @@ def to_the_end(
             if before["state"] != document["state"]:
                 tell(document)
                 moved = True
+        _warn_of_stuck(session, present.values(), warned)
         interval = QUICK if moved else min(SLOW, interval * 1.1)
         if any(document["state"] not in FINAL for document in present.values()):
             time.sleep(interval)
     session.output.watching = ()
     return [present[document["job_uuid"]] for document in documents]
+
+
+def stuck(document: Document, quiet: float) -> str:
+    """What to do about a submission that nobody goes on with, as far as can be seen; "" for any other job.
+
+    :param quiet: seconds since the last news of it.
+    """
+    resume = f"`{program()} resubmit --resume {jobs.short(document)}`"
+    if document["state"] == BLOCKED and not (document.get("plan") or {}).get("next"):
+        return f"Job {jobs.title(document)} does not go on by itself: {resume}."
+    if document["state"] in (PENDING, STAGING_INPUTS) and quiet > STUCK:
+        return f"Job {jobs.title(document)} is not sent yet. If its submission was cut off, go on with {resume}."
+    return ""
+
+
+def _warn_of_stuck(session: Session, documents: Iterable[Document], warned: set[str]) -> None:
+    from project.engine import sync
+
+    for document in documents:
+        told = stuck(document, sync.age(str(document.get("updated") or "")))
+        if told and document["job_uuid"] not in warned:
+            warned.add(document["job_uuid"])
+            session.ui.warn(told)
 
 
 def _newer(session: Session, live: Sequence[Document]) -> list[Document]:

@@ -3,6 +3,7 @@
 import pytest
 
 from helpers.calling import call
+from project.commands.follow import stuck
 from project.engine.ui import SilentUi, ToldOnce
 from project.render.output import in_full
 
@@ -98,3 +99,12 @@ def test_the_same_warning_comes_once():
     for text in ("away", "away", "gone"):
         ToldOnce(ui, told).warn(text)
     assert ui.warnings == ["away", "gone"]
+
+
+def test_watching_a_submission_that_was_cut_off_tells_how_to_go_on():
+    job = {"job_uuid": "1f2e3d4c-0000-4000-8000-000000000000", "state": "BLOCKED", "plan": {"waits_for": "the user"}}
+    assert "`python -m project resubmit --resume 1f2e3d4c`" in stuck(job, 0)
+    assert stuck({**job, "plan": {"next": "2026-11-21T10:00:00Z"}}, 1000) == ""
+    assert "resubmit --resume 1f2e3d4c" in stuck({**job, "state": "PENDING"}, 60)
+    assert stuck({**job, "state": "PENDING"}, 1) == ""
+    assert stuck({**job, "state": "QUEUED"}, 1000) == ""
