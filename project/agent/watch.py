@@ -186,14 +186,20 @@ class Watcher:
                 except (JobferryError, OSError, ValueError, KeyError) as error:
                     # Its folder is just being removed, or damaged; the others go on.
                     self.log("{}: {!r}".format(uuid, error))
-            elif self._older(marker, OLDEST if self._removed(folder) or folder.exists() else AWAY) and not (
-                folder.exists() and locks.is_held(folder.paths.busy)
-            ):
-                # It never arrived whole: whoever sends it again puts it on the list again.
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(marker)
-            else:
+                    self._wait_for(marker, AWAY)
+            elif folder.exists() and locks.is_held(folder.paths.busy):
                 self.waiting += 1
+            else:
+                # One that never arrived whole: whoever sends it again puts it on the list again.
+                self._wait_for(marker, OLDEST if folder.exists() or self._removed(folder) else AWAY)
+
+    def _wait_for(self, marker: str, seconds: float) -> None:
+        """Leave a job that cannot be watched now on the list, for so long after it was put there."""
+        if not self._older(marker, seconds):
+            self.waiting += 1
+            return
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(marker)
 
     def _removed(self, folder: Folder) -> bool:
         """True when the job's folder is gone; a workdir of another place that is gone as a whole may only be unmounted."""

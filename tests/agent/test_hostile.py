@@ -380,3 +380,15 @@ def test_patience_that_ends_does_not_end_a_job_that_may_be_in_the_queue(slurm, j
     os.unlink(slurm.state / "down")
     work.carry_on(job, runner)
     assert job.read().document["native_id"] == "101"
+
+
+def test_a_damaged_job_makes_no_busy_watcher(slurm, tmp_path):
+    watcher, job, marker = watched(tmp_path, tmp_path)
+    files.write_atomic(job.paths.request, "{")
+    watcher.round()
+    assert (watcher.jobs, watcher.waiting) == ({}, 1)
+    assert watcher.pause(0.0) >= 1.0
+    os.utime(marker, (1.0, 1.0))
+    watcher.round()
+    assert watcher.waiting == 0
+    assert not os.path.exists(marker)
