@@ -128,6 +128,12 @@ def _there(context: Context, documents: Sequence[Json], verb: str, **fields: Any
         except ClusterError as error:
             for document in group:
                 done.setdefault(document["job_uuid"], _away(document, verb, error.message))
+        except UserError as error:
+            # A key that cannot be used for one cluster keeps nothing from being done on the others.
+            if len(group) == len(documents):
+                raise
+            for document in group:
+                done.setdefault(document["job_uuid"], _away(document, verb, error.message))
     for document in documents:
         done.setdefault(document["job_uuid"], _away(document, verb, "its cluster does not answer"))
     return [done[document["job_uuid"]] for document in documents]

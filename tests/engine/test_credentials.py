@@ -5,8 +5,8 @@ import socket
 import pytest
 
 from project.core import history
-from project.core.errors import UserError
-from project.engine import control, credentials, remembered, sync
+from project.core.errors import ClusterError, UserError
+from project.engine import control, credentials, inventory, probing, remembered, sync
 from project.engine.context import Context
 
 UUID = "11111111-2222-4333-8444-555555555555"
@@ -61,6 +61,25 @@ def test_a_key_that_nobody_can_unlock_hides_only_its_own_jobs_news(engine, away,
     assert "is protected" in engine.ui.warnings[0]
     with pytest.raises(UserError):
         sync.refresh(engine.new_context(private_key="/named"), [away])
+
+
+def test_a_key_that_cannot_be_used_keeps_nothing_from_the_other_clusters(engine, away, monkeypatch):
+    def locked(_context, cluster, *_):
+        raise UserError("The key is locked.") if cluster["name"] == "away" else ClusterError("It is down.")
+
+    monkeypatch.setattr(Context, "open", locked)
+    monkeypatch.setattr(probing, "probe", lambda _clusters: {})
+    other = history.new_document(
+        UUID.replace("1", "2"),
+        {"destination_cluster": "local", "job": "x", "execution": "true"},
+        destination_cluster=inventory.local(),
+    )
+    engine.api.create(other)
+    documents = [away, engine.api.job(other["job_uuid"])]
+    reasons = [outcome.reason for outcome in control.hold(engine.context, documents)]
+    assert reasons == ["The key is locked", "It is down"]
+    with pytest.raises(UserError):
+        control.hold(engine.context, [away])
 
 
 def test_a_wish_to_cancel_is_kept(engine, away):
