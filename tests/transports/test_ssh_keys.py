@@ -71,7 +71,7 @@ def test_a_wrong_passphrase_in_the_input(tmp_path):
 
 def test_nobody_to_ask(tmp_path):
     path = write(tmp_path / "key", passphrase="right")
-    with pytest.raises(UserError, match="no terminal") as caught:
+    with pytest.raises(UserError, match="nobody is asked") as caught:
         ssh_keys.load(path, "", SilentUi())
     assert "ssh-add" in caught.value.hint
 
