@@ -128,11 +128,7 @@ class Mailer:
         self._timeout = timeout
         self._context = context
         self._connection: smtplib.SMTP | None = None
-        if self._target.password and self._target.security == "none" and self._target.host not in _LOOPBACK:
-            log.warning(
-                "JOBFERRY_SMTP_URL sends a password without TLS to %s; add ?starttls=1 or use smtps://.",
-                self._target.host,
-            )
+        self._warned = False
 
     def send(self, mail: Mail) -> None:
         """Hand the mail to the server. Raises RefusedMailError or LaterError."""
@@ -185,8 +181,17 @@ class Mailer:
             raise LaterError(self._safe(text), everyone=True) from None
         return self._connection
 
+    def _warn(self) -> None:
+        """Once, and only where a mail is really sent."""
+        target = self._target
+        if target.password and target.security == "none" and target.host not in _LOOPBACK and not self._warned:
+            self._warned = True
+            text = "warning: JOBFERRY_SMTP_URL sends a password without TLS to %s; add ?starttls=1 or use smtps://."
+            log.warning(text, target.host)
+
     def _connect(self) -> smtplib.SMTP:
         target = self._target
+        self._warn()
         context = self._context or ssl.create_default_context()
         if target.security == "tls":
             connection: smtplib.SMTP = smtplib.SMTP_SSL(

@@ -120,7 +120,7 @@ def _number(cluster: Cluster, key: str) -> float | None:
 
 
 def _reason(cluster: Cluster, shared: list[str]) -> str:
-    parts = [f"is good at {', '.join(shared)} too"]
+    parts = [f"good at {', '.join(shared)} too"]
     idle, waiting = _number(cluster, "idle_nodes"), _number(cluster, "jobs_waiting")
     if idle is not None:
         parts.append(f"{idle:g} idle nodes")
