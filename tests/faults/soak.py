@@ -31,8 +31,13 @@ SIDE_BY_SIDE = 6
 KILLED = 10  # one in so many submissions
 # Testbeds share the machine's processes; those of one cluster share its mount namespace.
 KILL = """me=$(readlink /proc/self/ns/mnt)
-for p in $(pgrep -u $(id -u) -f 'pyz {word}'); do
-  [ "$(readlink /proc/$p/ns/mnt)" = "$me" ] && kill -9 $p && echo $p
+for i in $(seq 20); do
+  found=
+  for p in $(pgrep -u $(id -u) -f '{word}'); do
+    [ "$(readlink /proc/$p/ns/mnt)" = "$me" ] && kill -9 $p && echo $p && found=yes
+  done
+  [ -n "$found" ] && break
+  sleep 0.02
 done; true"""
 
 
@@ -138,7 +143,7 @@ class Soak:
                 self.server.start()
                 self.kills["server"] += 1
                 continue
-            word = "[w]atch" if what == "watcher" else "[s]erve"
+            word = "pyz [w]atch" if what == "watcher" else "base64;[e]xec"
             cluster = choice.choice(self.clusters)
             self.kills[what] += len(cluster.ssh(KILL.format(word=word), code=None).split())
 
@@ -188,16 +193,21 @@ class Soak:
             cut = self.run_all(calls, kill=True)
             submitted = time.monotonic() - begin
             documents = self.settle()
-            # A call that died before the intent was recorded left nothing: it is typed again.
-            known = {job["name"] for job in documents}
-            again = [calls[index] for index in range(self.jobs) if f"{self.tag}-{index}" not in known]
-            self.run_all(again, kill=False)
-            documents = self.settle()
+            # A call that died before the intent was recorded, or found no server, left nothing: it is typed again.
+            again = 0
+            while time.monotonic() < self.deadline:
+                known = {job["name"] for job in documents}
+                missing = [calls[index] for index in range(self.jobs) if f"{self.tag}-{index}" not in known]
+                if not missing:
+                    break
+                again += len(missing)
+                self.run_all(missing, kill=False)
+                documents = self.settle()
         finally:
             self.done.set()
             chaos.join()
         documents = self.patiently(self.documents)
-        return {**self.audit(documents), "cut_off": len(cut), "typed_again": len(again),
+        return {**self.audit(documents), "cut_off": len(cut), "typed_again": again,
                 "submitting_seconds": round(submitted), "seconds": round(time.monotonic() - begin),
                 "killed": dict(self.kills)}  # fmt: skip
 
