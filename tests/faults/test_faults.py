@@ -15,6 +15,8 @@ from faults.rows_disk import ROWS as DISK_ROWS
 from faults.rows_net import ROWS as NET_ROWS
 from faults.rows_server import ROWS as SERVER_ROWS
 
+from helpers.live import eventually
+
 ONLY = os.environ.get("JOBFERRY_FAULTS_ONLY", "").split()
 ROWS = [row for row in NET_ROWS + CLI_ROWS + CLUSTER_ROWS + DISK_ROWS + SERVER_ROWS if not ONLY or row.name in ONLY]
 # Rows that do not disturb each other run side by side: most of a row is waiting.
@@ -51,6 +53,17 @@ def told(store: str, result: dict) -> dict:
     return result
 
 
+def left_over(field: Field) -> list[str]:
+    """Our processes on the clusters that should not be there: anything but one watcher for each user."""
+    found: list[str] = []
+    for cluster in (field.bed.alpha, field.bed.beta):
+        for user in ("jdoe", "asmith"):
+            ours = [line for line in cluster.processes(user) if "/.jobferry/" in line or "base64;exec" in line]
+            watchers = [line for line in ours if " watch " in line]
+            found += [line for line in ours if line not in watchers] + watchers[1:]
+    return found
+
+
 @pytest.mark.timeout(900)
 def test_every_fault_is_survived(field: Field, request: pytest.FixtureRequest) -> None:
     store = request.node.callspec.params["field"]
@@ -64,5 +77,9 @@ def test_every_fault_is_survived(field: Field, request: pytest.FixtureRequest) -
         results = list(pool.map(each, lanes[SIDE])) + one_by_one.result()
     results += [each(row) for row in lanes[LAST]]
     bad = [f"{result['row']} ({result['what']}): {result['problem']}" for result in results if result["problem"]]
+    try:
+        eventually(lambda: not left_over(field), "only watchers are left")
+    except AssertionError:
+        bad += [f"left over: {line}" for line in left_over(field)]
     if bad:
         pytest.fail(f"{len(bad)} of {len(results)} faults on {store} were not survived:\n" + "\n".join(bad))
