@@ -9,7 +9,6 @@ import threading
 import time
 from typing import Any, Callable, Dict, List, Optional
 
-from project.agent import control
 from project.agent.folder import Folder
 from project.agent.names import last_lines
 from project.core import files, history
@@ -193,8 +192,3 @@ class Courier:
             return
         bag.refused_since = bag.refused_since or now
         bag.retry_at = now + min(LONGEST, max(FIRST, now - bag.refused_since))
-
-
-def wish_cancel(folder: Folder) -> None:
-    """What the courier does with the API's `cancel: true`."""
-    control.wish(folder)

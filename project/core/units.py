@@ -78,14 +78,19 @@ def _clock_seconds(text: str) -> int:
 
 
 def _duration_hint(text: str) -> str:
+    return _hint(text, "write {0}m for minutes or {0}s for seconds", "; the units are d, h, m and s", _DURATION_HINT)
+
+
+def _hint(text: str, write: str, units: str, form: str) -> str:
+    """What is wrong with a number and its unit; `write` tells how it is written with one."""
     if re.fullmatch(r"[0-9]+", text):
-        return "It has no unit: write {0}m for minutes or {0}s for seconds.".format(text)
+        return "It has no unit: {}.".format(write.format(text))
     if re.fullmatch(r"[-+].*", text):
         return "It cannot be negative."
     found = re.fullmatch(r"[0-9]+\s*([a-zA-Z]+)", text)
     if found:
-        return "There is no unit '{}'; the units are d, h, m and s. {}".format(found.group(1), _DURATION_HINT)
-    return _DURATION_HINT
+        return "There is no unit '{}'{}. {}".format(found.group(1), units, form)
+    return form
 
 
 def duration_text(seconds: int) -> str:
@@ -122,14 +127,7 @@ def parse_memory(text: str) -> int:
 
 
 def _memory_hint(text: str) -> str:
-    if re.fullmatch(r"[0-9]+", text):
-        return "It has no unit: write {0}M or {0}G.".format(text)
-    if re.fullmatch(r"[-+].*", text):
-        return "It cannot be negative."
-    found = re.fullmatch(r"[0-9]+\s*([a-zA-Z]+)", text)
-    if found:
-        return "There is no unit '{}'. {}".format(found.group(1), _MEMORY_HINT)
-    return _MEMORY_HINT
+    return _hint(text, "write {0}M or {0}G", "", _MEMORY_HINT)
 
 
 def memory_text(size: int) -> str:
