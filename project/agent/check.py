@@ -77,7 +77,7 @@ def _manager(root: str, cluster: Dict[str, Any]) -> List[Finding]:
     hint = "Is workload_manager right, and are its programs on the PATH of a login without terminal?"
     try:
         scheduler = schedulers.get(name)
-        program = scheduler.submit("script")[0]
+        program = scheduler.program
         where = "built in" if program == base.LOCAL else shutil.which(program)
         if not where:
             return [_finding(name, False, "there is no {} on the PATH".format(program), hint)]

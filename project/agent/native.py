@@ -36,12 +36,14 @@ class Submission:
         self.runner = runner
         self.cluster = cluster
         self._lock = self.paths.intent + ".lock"
+        self._spec: Any = None
         self.scheduler = schedulers.get(str(cluster.get("workload_manager") or "slurm"))
 
     def render(self, data: Dict[str, Any]) -> str:
         """Write the batch script; the job's name. Raises JobferryError for an input that cannot be expressed."""
         spec = jobspec.parse(data)
         bell = Root(self.runner.root).bell
+        self._spec = spec
         text = script.render(spec, self.cluster, self.scheduler, self.paths, self.folder.uuid, bell=bell)
         files.write_atomic(self.paths.script, text, 0o700)
         return script.job_name(self.folder.uuid, spec.name)
@@ -91,7 +93,7 @@ class Submission:
         """Hand the script to the scheduler; the native id. Raises ClusterError as `Scheduler.submitted`."""
         intent = {"time": time.time(), "name": name}
         files.write_json(self.paths.intent, intent)
-        argv: List[str] = self.scheduler.submit(self.paths.script)
+        argv: List[str] = self.scheduler.submit(self.paths.script, self._spec, self.cluster)
         try:
             with locks.inherited(self._lock) as handles:
                 done = self.runner.run(argv, cwd=self.paths.work, pass_fds=handles)

@@ -9,9 +9,10 @@ import itertools
 import re
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Set, Tuple
 
-from project.core import plain, schema, states, units
-from project.core.errors import InputError, Problem, UserError
+from project.core import plain, resources, schema, states
+from project.core.errors import InputError, Problem
 from project.core.options import option_problem
+from project.core.resources import Resources
 from project.core.words import did_you_mean
 
 SECRETS = ("private_key", "passphrase", "cb_secret")
@@ -40,18 +41,6 @@ _URL_SCHEMES = ("http", "https", "ftp")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # Setting one of these ends bash, which is /bin/sh on many clusters (man bash, "Shell Variables").
 _READ_ONLY = ("UID", "EUID", "PPID", "BASHOPTS", "SHELLOPTS", "BASH_VERSINFO")
-
-
-class Resources(NamedTuple):
-    """What the job needs; None = not said. `seconds` is the time limit, `memory_per_thread` is in bytes."""
-
-    array: Optional[int] = None
-    seconds: Optional[int] = None
-    processes: Optional[int] = None
-    threads: Optional[int] = None
-    memory_per_thread: Optional[int] = None
-    distribution: Optional[str] = None
-    nodes: Optional[int] = None
 
 
 class JobSpec(NamedTuple):
@@ -90,7 +79,7 @@ def parse(data: Dict[str, Any]) -> JobSpec:
         requirements=_commands(data.get("requirements")),
         compilation=_commands(data.get("compilation")),
         output=texts(data.get("output")),
-        resources=_resources(data.get("resources", {})),
+        resources=resources.parse(data.get("resources", {})),
         kwargs=dict(data.get("kwargs", {})),
         env=dict(data.get("env", {})),
         tags=dict(data.get("tags", {})),
@@ -147,7 +136,7 @@ def _semantic(data: Dict[str, Any], bad: Set[str]) -> List[Problem]:
     if isinstance(data.get("env"), dict):
         found += _env_problems(data["env"])
     if isinstance(data.get("resources"), dict):
-        found += _resource_problems(data["resources"])
+        found += resources.problems(data["resources"])
     return found
 
 
@@ -202,27 +191,6 @@ def _env_problems(env: Dict[Any, Any]) -> List[Problem]:
             found.append(Problem(place, "is set by jobferry or Slurm itself.", value, "Choose another name."))
         elif name in _READ_ONLY:
             found.append(Problem(place, "is read-only in the shell.", value, "Choose another name."))
-    return found
-
-
-def _resource_problems(resources: Dict[str, Any]) -> List[Problem]:
-    found = []
-    for key, parse_text in (("duration", units.parse_duration), ("memory_per_thread", units.parse_memory)):
-        value = resources.get(key)
-        if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-            continue
-        try:
-            parse_text(str(value))
-        except UserError as error:
-            found.append(Problem("resources." + key, error.message, value, error.hint))
-    distribution, nodes = resources.get("distribution"), resources.get("nbr_of_nodes")
-    if distribution == "distributed" and "nbr_of_nodes" not in resources:
-        hint = "Say over how many nodes: nbr_of_nodes: 4."
-        found.append(Problem("resources.nbr_of_nodes", "is missing; distribution: distributed needs it.", None, hint))
-    if distribution in ("grouped", "scattered") and "nbr_of_nodes" in resources:
-        hint = "Take distribution: distributed, or leave nbr_of_nodes out."
-        message = "does not go with distribution: {}.".format(distribution)
-        found.append(Problem("resources.nbr_of_nodes", message, nodes, hint))
     return found
 
 
@@ -292,18 +260,3 @@ def notify_states(value: Any) -> List[str]:
 
 def _commands(value: Any) -> List[str]:
     return [line.strip() for line in texts(value)]
-
-
-def _resources(data: Dict[str, Any]) -> Resources:
-    def count(key: str) -> Optional[int]:
-        return int(data[key]) if key in data else None
-
-    return Resources(
-        array=count("nbr_jobs_in_array"),
-        seconds=units.parse_duration(data["duration"]) if "duration" in data else None,
-        processes=count("nbr_processes"),
-        threads=count("nbr_threads_per_process"),
-        memory_per_thread=units.parse_memory(data["memory_per_thread"]) if "memory_per_thread" in data else None,
-        distribution=data.get("distribution"),
-        nodes=count("nbr_of_nodes"),
-    )

@@ -61,7 +61,7 @@ def plan(context: Context, request: Request) -> Json:
         "left_behind": list(files.warnings),
         "staging_modules": [step.execution for step in modules.staging] if modules else [],
         "commands": [*spec.requirements, *spec.compilation, *there],
-        "submit": " ".join(scheduler.submit(paths.script)).replace(LOCAL, "(built in)"),
+        "submit": " ".join(scheduler.submit(paths.script, spec, cluster)).replace(LOCAL, "(built in)"),
         "postprocessing_modules": [step.execution for step in stages.get("postprocessing", ())],
         "output": list(spec.output),
         "mail": f"{spec.user_mail}: {', '.join(spec.notify) or 'none'}" if spec.user_mail else "nobody (no user_mail)",

@@ -154,7 +154,7 @@ def test_directives_are_comments_of_one_line(name):
 @every
 def test_a_submission(name):
     manager, voice = schedulers.get(name), VOICES[name]
-    argv = manager.submit("/w/it's/scripts/job")
+    argv = manager.submit("/w/it's/scripts/job", spec(), {})
     assert argv[-1] == "/w/it's/scripts/job"
     assert manager.submitted(0, voice.accepted, "") == voice.native_id
     assert manager.submitted(0, "Welcome!\n" + voice.accepted, "a warning") == voice.native_id

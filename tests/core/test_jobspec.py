@@ -4,6 +4,7 @@ import pytest
 
 from project.core import jobspec, states
 from project.core.errors import InputError
+from project.core.resources import Array, Resources
 
 MASI = {
     "username": "jdoe",
@@ -49,7 +50,9 @@ def test_every_key_of_masi_tfe():
     assert spec.execution == ["srun ./job"]
     assert spec.output == ["result.txt"]
     assert spec.kwargs == {"key1": "value1"}
-    assert spec.resources == jobspec.Resources(15, 95400, 5, 2, 2625 * 1024**2, "distributed", 4)
+    assert spec.resources == Resources(
+        Array("0-14"), 95400, 4, 5, threads_per_rank=2, memory_per_cpu=2625 * 1024**2, distribution="distributed"
+    )
 
 
 def test_the_least_input_and_its_defaults():

@@ -12,6 +12,7 @@ from project.core.schedulers import base, slurm_text
 CAPTURES = Path(__file__).parent.parent / "captures" / "slurm"
 UUID = "503d3f77-a21b-4e52-86c4-eec0f0cd9c16"
 SLURM = schedulers.get("slurm")
+SPEC = jobspec.parse({"destination_cluster": "alpha", "job": "x", "execution": "true"})
 PATHS = JobPaths("/home/jdoe/.jobferry/jobs", UUID)
 
 
@@ -122,10 +123,10 @@ def test_the_job_is_named_for_the_uuid():
 
 def test_file_patterns_of_slurm_mean_nothing_in_a_path():
     script = JobPaths("/home/50%j/it's", UUID).script
-    argv = SLURM.submit(script)
+    argv = SLURM.submit(script, SPEC, {})
     assert argv[-1] == script
     assert f"--output=/home/50%%j/it's/{UUID}/log/scheduler" in argv
-    argv = SLURM.submit(JobPaths("/home/a\\s 50%j", UUID).script)
+    argv = SLURM.submit(JobPaths("/home/a\\s 50%j", UUID).script, SPEC, {})
     assert f"--output=/home/a\\\\s 50%j/{UUID}/log/scheduler" in argv
 
 

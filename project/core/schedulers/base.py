@@ -10,7 +10,10 @@ the scheduler did not answer, ClusterError(transient=True) is raised: no answer 
 """
 
 import re
-from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Dict, FrozenSet, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+
+from project.core.errors import Problem
+from project.core.resources import KEYS
 
 if TYPE_CHECKING:
     from project.core.jobspec import JobSpec
@@ -60,10 +63,25 @@ class Element(NamedTuple):
     name: str = ""
 
 
+class Limit(NamedTuple):
+    """What one array may be: `elements` how many at most, `highest` the highest index; None = no limit."""
+
+    elements: Optional[int] = None
+    highest: Optional[int] = None
+
+
 class Scheduler:
     """One workload manager. Instances have no state; the table is `schedulers.SCHEDULERS`."""
 
     name = ""
+    # Its submitting program, looked for by `doctor`; LOCAL for the built-in one.
+    program = ""
+    # The fields of `Resources` that `directives` or `submit` can say. What is not here is an error (`refusals`), never dropped.
+    expresses: FrozenSet[str] = frozenset()
+    # False: nothing is kept of a job that left the queue; the batch script's facts alone tell how it ended.
+    keeps_history = True
+    # The command that starts a program on all of the allocation, when neither input nor cluster names one; "" = none.
+    launcher = ""
     # Names of the shell variables in the batch script: the element's index, the number of restarts, the native id.
     array_index_variable = ""
     restart_variable = ""
@@ -73,9 +91,29 @@ class Scheduler:
         """The batch script's header lines after `#!/bin/sh`. Raises UserError for a value that cannot stand there."""
         raise NotImplementedError
 
-    def submit(self, script: str) -> List[str]:
+    def option_problem(self, text: str) -> Tuple[str, str]:
+        """What is wrong with one entry of `scheduler_options` (it sets what jobferry sets itself, …) and a hint; ("", "") = fine."""
+        raise NotImplementedError
+
+    def option_fields(self, text: str) -> List[str]:
+        """The fields of `Resources` that this entry of `scheduler_options` says too: with a typed one it contradicts."""
+        raise NotImplementedError
+
+    def files(self, spec: "JobSpec", cluster: Mapping[str, Any], paths: "JobPaths", uuid: str) -> Dict[str, str]:  # noqa: ARG002
+        """Further files that `submit` needs, name in `scripts/` → text; none for most."""
+        return {}
+
+    def submit(self, script: str, spec: "JobSpec", cluster: Mapping[str, Any]) -> List[str]:
         """The command that submits `script` (`<folder>/scripts/job`); run it in the job's working directory (`work/`)."""
         raise NotImplementedError
+
+    def array_limit(self) -> List[str]:
+        """The command that tells the site's limit on arrays; [] when there is none to ask for."""
+        return []
+
+    def parse_array_limit(self, out: str) -> Optional["Limit"]:  # noqa: ARG002
+        """The answer to `array_limit`; None when it does not tell."""
+        return None
 
     def submitted(self, rc: int, out: str, err: str) -> str:
         """The native id from the answer to `submit`.
@@ -139,6 +177,32 @@ class Scheduler:
         `jobs_running`, `jobs_waiting`, `partitions`: {name: {the same keys but jobs}}.
         """
         raise NotImplementedError
+
+
+def refusals(scheduler: Scheduler, spec: "JobSpec") -> List[Problem]:
+    """What of a job this workload manager cannot do: needs it cannot express, options that are wrong or contradict a need."""
+    asked = spec.resources.asked()
+    found = [
+        Problem(
+            "resources." + KEYS.get(name, name),
+            "cannot be expressed by the workload manager {}.".format(scheduler.name),
+            None,
+            "Leave it out, or choose a cluster with another workload manager.",
+        )
+        for name in asked
+        if name not in scheduler.expresses
+    ]
+    for number, option in enumerate(spec.scheduler_options):
+        key = "scheduler_options[{}]".format(number)
+        message, hint = scheduler.option_problem(option)
+        if message:
+            found.append(Problem(key, message, option, hint))
+            continue
+        said = [KEYS.get(name, name) for name in scheduler.option_fields(option) if name in asked]
+        if said:
+            message = "says what resources.{} says too.".format(said[0])
+            found.append(Problem(key, message, option, "Leave one of the two out."))
+    return found
 
 
 def expand(argv: Sequence[str], program: Sequence[str]) -> List[str]:

@@ -29,9 +29,9 @@ A command that fails prints a sentence on stderr and ends with 1, or with 75 (EX
 import json
 import os
 import re
-from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
-from project.core import units
+from project.core import options, units
 from project.core.errors import ClusterError
 from project.core.schedulers import base
 from project.core.script import job_name
@@ -57,6 +57,8 @@ _COUNTS = ("cpus", "idle_cpus", "memory", "idle_memory", "jobs_running", "jobs_w
 
 class Local(base.Scheduler):
     name = "local"
+    program = base.LOCAL
+    expresses = frozenset(("array", "seconds", "nodes", "ranks", "threads_per_rank", "memory_per_cpu", "distribution"))
     array_index_variable = "JOBFERRY_LOCAL_INDEX"
     restart_variable = "JOBFERRY_LOCAL_RESTARTS"
     job_id_variable = "JOBFERRY_LOCAL_ID"
@@ -72,15 +74,21 @@ class Local(base.Scheduler):
         resources = spec.resources
         options = {"job-name": job_name(uuid, spec.name)}  # type: Dict[str, Any]
         if resources.array is not None:
-            options["array"] = "0-{}".format(resources.array - 1)
+            options["array"] = resources.array.text
         options["time"] = resources.seconds
-        options["processes"] = resources.processes
-        options["threads"] = resources.threads
-        if resources.memory_per_thread is not None:
-            options["memory"] = resources.memory_per_thread * (resources.processes or 1) * (resources.threads or 1)
+        options["processes"] = resources.ranks
+        options["threads"] = resources.threads_per_rank
+        if resources.memory_per_cpu is not None:
+            options["memory"] = resources.memory_per_cpu * (resources.ranks or 1) * (resources.threads_per_rank or 1)
         return ["#JOBFERRY --{}={}".format(key, value) for key, value in options.items() if value is not None]
 
-    def submit(self, script: str) -> List[str]:
+    def option_problem(self, text: str) -> Tuple[str, str]:
+        return options.option_problem(text)
+
+    def option_fields(self, text: str) -> List[str]:  # noqa: ARG002
+        return []
+
+    def submit(self, script: str, spec: "JobSpec", cluster: Mapping[str, Any]) -> List[str]:  # noqa: ARG002
         folder = os.path.dirname(os.path.dirname(script))
         return [base.LOCAL, "submit", "--output", os.path.join(folder, "log", "scheduler"), script]
 

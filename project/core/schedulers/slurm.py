@@ -5,16 +5,17 @@ What its programs print is understood in `slurm_text`.
 
 import os
 import re
-from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Sequence, Tuple
 
-from project.core import units
+from project.core import options, units
 from project.core.errors import ClusterError, UserError
 from project.core.schedulers import base, slurm_text
 from project.core.script import job_name
 
 if TYPE_CHECKING:
-    from project.core.jobspec import JobSpec, Resources
+    from project.core.jobspec import JobSpec
     from project.core.paths import JobPaths
+    from project.core.resources import Resources
 
 _SAFE = re.compile(r"[A-Za-z0-9_@%+=:,./-]+\Z")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -25,6 +26,9 @@ _ID = re.compile(r"(\d+)(?:;[^\s;]+)?\Z")
 
 class Slurm(base.Scheduler):
     name = "slurm"
+    program = "sbatch"
+    launcher = "srun"
+    expresses = frozenset(("array", "seconds", "nodes", "ranks", "threads_per_rank", "memory_per_cpu", "distribution"))
     array_index_variable = "SLURM_ARRAY_TASK_ID"
     # Set from the first restart on (sbatch(1), OUTPUT ENVIRONMENT VARIABLES).
     restart_variable = "SLURM_RESTART_COUNT"
@@ -56,7 +60,13 @@ class Slurm(base.Scheduler):
             lines.append("#SBATCH " + option.strip())
         return lines
 
-    def submit(self, script: str) -> List[str]:
+    def option_problem(self, text: str) -> Tuple[str, str]:
+        return options.option_problem(text)
+
+    def option_fields(self, text: str) -> List[str]:  # noqa: ARG002
+        return []
+
+    def submit(self, script: str, spec: "JobSpec", cluster: Mapping[str, Any]) -> List[str]:  # noqa: ARG002
         """`sbatch`; what Slurm itself has to say about the running job goes to `log/scheduler`.
 
         Paths are arguments, not directives: a directive cannot hold every path. In a file name pattern of Slurm `%`
@@ -183,20 +193,20 @@ def _hint(words: str) -> str:
 def _resource_options(resources: "Resources") -> List[str]:
     options = []
     if resources.array is not None:
-        options.append("--array=0-{}".format(resources.array - 1))
+        options.append("--array=" + resources.array.text)
     if resources.seconds is not None:
         options.append("--time=" + units.clock(resources.seconds))
     options += _placement_options(resources)
-    if resources.threads is not None:
-        options.append("--cpus-per-task={}".format(resources.threads))
-    if resources.memory_per_thread is not None:
+    if resources.threads_per_rank is not None:
+        options.append("--cpus-per-task={}".format(resources.threads_per_rank))
+    if resources.memory_per_cpu is not None:
         # Whole MiB, rounded up: 0 would mean all of the node's memory (sbatch(1), --mem-per-cpu).
-        options.append("--mem-per-cpu={}M".format(max(1, -(-resources.memory_per_thread // units.MIB))))
+        options.append("--mem-per-cpu={}M".format(max(1, -(-resources.memory_per_cpu // units.MIB))))
     return options
 
 
 def _placement_options(resources: "Resources") -> List[str]:
-    processes = resources.processes
+    processes = resources.ranks
     if resources.distribution == "distributed" and processes is None:
         # Without a number of tasks sbatch assumes one a node; said here so that SLURM_NTASKS is set as well.
         processes = resources.nodes
