@@ -78,18 +78,44 @@ class Scheduler:
     program = ""
     # The fields of `Resources` that `directives` or `submit` can say. What is not here is an error (`refusals`), never dropped.
     expresses: FrozenSet[str] = frozenset()
+    # Its native states, as far as its programs name them: word → (Element.state, Element.condition); any other is UNKNOWN.
+    states: Mapping[str, Tuple[str, str]] = {}
     # False: nothing is kept of a job that left the queue; the batch script's facts alone tell how it ended.
+    # `history` is then never asked.
     keeps_history = True
+    # The lowest index that an element may have, and whether one array may be a list (`1,5-9`) or have a step. What does not
+    # go into one array becomes several (`core.arrays`); the batch script sees the indices that the user wrote.
+    lowest_index = 0
+    array_lists = True
+    # Whether it can keep to `Array.throttle`.
+    throttles = True
     # The command that starts a program on all of the allocation, when neither input nor cluster names one; "" = none.
     launcher = ""
+    # Which of its dialects this object speaks (`in_dialect`); "" = there is one alone, or it is not known yet.
+    dialect = ""
     # Names of the shell variables in the batch script: the element's index, the number of restarts, the native id.
     array_index_variable = ""
     restart_variable = ""
     job_id_variable = ""
 
+    def dialect_command(self) -> List[str]:
+        """The command whose answer tells which dialect is spoken here; [] = there is nothing to ask."""
+        return []
+
+    def in_dialect(self, text: str) -> "Scheduler":  # noqa: ARG002
+        """The scheduler that speaks the dialect that `text` names, or tells of: a cluster's `dialect`, the answer to `dialect_command`.
+
+        One whose `dialect` is "" when the text tells of none.
+        """
+        return self
+
     def directives(self, spec: "JobSpec", cluster: Mapping[str, Any], paths: "JobPaths", uuid: str) -> List[str]:
         """The batch script's header lines after `#!/bin/sh`. Raises UserError for a value that cannot stand there."""
         raise NotImplementedError
+
+    def value_problems(self, spec: "JobSpec") -> List[Problem]:  # noqa: ARG002
+        """Values that it cannot express of fields that it can (two nodes of one machine); keys as `resources.nodes`."""
+        return []
 
     def option_problem(self, text: str) -> Tuple[str, str]:
         """What is wrong with one entry of `scheduler_options` (it sets what jobferry sets itself, …) and a hint; ("", "") = fine."""
@@ -143,12 +169,19 @@ class Scheduler:
         """The commands that look for a job by its name, in this order; the second one may lag some seconds behind."""
         raise NotImplementedError
 
-    def parse_find(self, out: str, rc: int = 0, err: str = "") -> List[str]:
-        """Native ids in the answer to one of `find`'s commands, without repetition."""
+    def parse_find(self, out: str, rc: int = 0, err: str = "", name: str = "") -> List[str]:
+        """Native ids in the answer to one of `find`'s commands, without repetition.
+
+        `name` is the one that was looked for, for a manager that can only list all jobs.
+        """
         raise NotImplementedError
 
     def cancel(self, native_id: str, name: str = "") -> List[str]:
-        """The command that cancels a job (`123`) or an element (`123_4`), if it has that name (when one is given)."""
+        """The command that cancels a job (`123`) or an element, if it has that name (when one is given).
+
+        Here and in `history`, `hold` and `release` an element is its job's native id, `_` and its index, whatever form
+        the manager itself writes it in.
+        """
         raise NotImplementedError
 
     def hold(self, native_id: str) -> List[str]:
@@ -192,6 +225,13 @@ def refusals(scheduler: Scheduler, spec: "JobSpec") -> List[Problem]:
         for name in asked
         if name not in scheduler.expresses
     ]
+    array = spec.resources.array
+    if array is not None and array.throttle is not None and "array" in scheduler.expresses and not scheduler.throttles:
+        message = "limits how many elements run at once, which the workload manager {} cannot do.".format(
+            scheduler.name
+        )
+        found.append(Problem("resources.array", message, array.text, "Leave the % and what follows it out."))
+    found += scheduler.value_problems(spec)
     for number, option in enumerate(spec.scheduler_options):
         key = "scheduler_options[{}]".format(number)
         message, hint = scheduler.option_problem(option)

@@ -57,6 +57,7 @@ _COUNTS = ("cpus", "idle_cpus", "memory", "idle_memory", "jobs_running", "jobs_w
 
 class Local(base.Scheduler):
     name = "local"
+    states = _STATES
     program = base.LOCAL
     expresses = frozenset(("array", "seconds", "nodes", "ranks", "threads_per_rank", "memory_per_cpu", "distribution"))
     array_index_variable = "JOBFERRY_LOCAL_INDEX"
@@ -119,7 +120,7 @@ class Local(base.Scheduler):
     def find(self, name: str, since: str) -> List[List[str]]:  # noqa: ARG002  # the port's signature
         return [[base.LOCAL, "find", name]]
 
-    def parse_find(self, out: str, rc: int = 0, err: str = "") -> List[str]:
+    def parse_find(self, out: str, rc: int = 0, err: str = "", name: str = "") -> List[str]:  # noqa: ARG002
         return sorted({element.native_id for element in self.parse_queue(out, rc, err)}, key=int)
 
     def cancel(self, native_id: str, name: str = "") -> List[str]:  # noqa: ARG002  # ids are never used again here

@@ -26,6 +26,7 @@ _ID = re.compile(r"(\d+)(?:;[^\s;]+)?\Z")
 
 class Slurm(base.Scheduler):
     name = "slurm"
+    states = slurm_text.STATES
     program = "sbatch"
     launcher = "srun"
     expresses = frozenset(("array", "seconds", "nodes", "ranks", "threads_per_rank", "memory_per_cpu", "distribution"))
@@ -126,7 +127,7 @@ class Slurm(base.Scheduler):
             _sacct(slurm_text.FIND_FIELDS, since) + ["--allocations", "--name=" + name],
         ]
 
-    def parse_find(self, out: str, rc: int = 0, err: str = "") -> List[str]:
+    def parse_find(self, out: str, rc: int = 0, err: str = "", name: str = "") -> List[str]:  # noqa: ARG002
         slurm_text.answered("squeue or sacct", out, rc, err)
         return slurm_text.found_ids(out)
 

@@ -83,6 +83,8 @@ _ENDED = {
     "CANCELLED": "cancelled_by_scheduler",
     "REVOKED": "cancelled_by_scheduler",
 }
+STATES = {word: (state, "") for word, state in _LIVE.items()}
+STATES.update((word, (base.DONE, condition)) for word, condition in _ENDED.items())
 # 123, 123_4, 123_[5-9,12%2], 123+1 (a component of a heterogeneous job), each with .STEP in sacct.
 _JOB_ID = re.compile(r"(\d+)(?:\+\d+)?(?:_(\d+|\[[^\]]*\]))?(?:\.(\S+))?\Z")
 _HELD_REASONS = re.compile(r"JobHeld(User|Admin)|launch failed requeued held|job requeued in held state", re.IGNORECASE)
@@ -258,14 +260,10 @@ def _meaning(word: str, reason: str, uid: str) -> Tuple[str, str]:
     # A row for many elements has the reasons of all of them, with commas between.
     if first == "PENDING" and reason and all(_HELD_REASONS.match(part.strip()) for part in reason.split(",")):
         return base.HELD, ""
-    if first in _LIVE:
-        return _LIVE[first], ""
     by = _CANCELLED_BY.match(word.strip())
     if by and uid and by.group(1) == uid:
         return base.DONE, "cancelled_by_user"
-    if first in _ENDED:
-        return base.DONE, _ENDED[first]
-    return base.UNKNOWN, ""
+    return STATES.get(first, (base.UNKNOWN, ""))
 
 
 def _exit_code(text: str, condition: str) -> Optional[int]:
