@@ -5,7 +5,7 @@ import shutil
 import sys
 from typing import TYPE_CHECKING, Any, Dict, List
 
-from project.agent import facts, locks, texts
+from project.agent import facts, locks, managers, texts
 from project.agent.runner import Runner
 from project.core import files, schedulers
 from project.core.errors import JobferryError
@@ -81,13 +81,15 @@ def _manager(root: str, cluster: Dict[str, Any]) -> List[Finding]:
         where = "built in" if program == base.LOCAL else shutil.which(program)
         if not where:
             return [_finding(name, False, "there is no {} on the PATH".format(program), hint)]
+        scheduler = managers.manager_of(Runner(root), cluster, again=True)
         status = facts.status(Runner(root), cluster)
     except JobferryError as error:
         return [_finding(name, False, error.message, error.hint or hint)]
     except OSError as error:
         return [_finding(name, False, str(error), hint)]
+    shown = "{} ({})".format(name, scheduler.dialect) if scheduler.dialect else name
     told = ", ".join("{} {}".format(key, status[key]) for key in ("nodes", "idle_nodes", "cpus") if key in status)
-    return [_finding(name, True, "{} answers ({})".format(where, told or "no load told"))]
+    return [_finding(shown, True, "{} answers ({})".format(where, told or "no load told"))]
 
 
 def _tools() -> List[Finding]:

@@ -9,12 +9,12 @@ import os
 import time
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, TextIO, Tuple
 
-from project.agent import plans, spawn, texts, work
+from project.agent import managers, plans, spawn, texts, work
 from project.agent.folder import Folder, Record, is_uuid
 from project.agent.judge import Followed, Judge
 from project.agent.names import user
 from project.agent.runner import Runner
-from project.core import files, schedulers, states
+from project.core import files, states
 from project.core.errors import JobferryError
 from project.core.paths import Root
 
@@ -188,8 +188,8 @@ def _is_array(folder: Folder) -> bool:
 
 def _act(action: str, folder: Folder, record: Record, runner: Runner) -> Tuple[bool, str]:
     cluster = folder.request().get("cluster") or {}
-    scheduler = schedulers.get(str(cluster.get("workload_manager") or "slurm"))
     try:
+        scheduler = managers.manager_of(runner, cluster)
         words = [str(record.document["native_id"])]
         if action == "cancel":
             words.append(str((files.read_json(folder.paths.intent) or {}).get("name") or ""))

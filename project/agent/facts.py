@@ -3,9 +3,8 @@
 import time
 from typing import TYPE_CHECKING, Any, Dict
 
-from project.agent import plans
+from project.agent import managers, plans
 from project.agent.runner import Runner
-from project.core import schedulers
 
 if TYPE_CHECKING:
     from project.agent.serve import Session
@@ -20,6 +19,6 @@ def facts(session: "Session", request: Dict[str, Any]) -> Dict[str, Any]:
 
 def status(runner: Runner, cluster: Dict[str, Any]) -> Dict[str, Any]:
     """The load now, with the time. Raises ClusterError when the workload manager does not answer."""
-    scheduler = schedulers.get(str(cluster.get("workload_manager") or "slurm"))
+    scheduler = managers.manager_of(runner, cluster)
     outs = [runner.run(argv, timeout=PATIENCE).text() for argv in scheduler.facts()]
     return dict(scheduler.parse_facts(outs), time=plans.stamp(time.time()))

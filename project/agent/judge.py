@@ -5,11 +5,12 @@ import re
 import time
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
+from project.agent import managers
 from project.agent.folder import Change, Folder, Record
 from project.agent.names import last_lines
 from project.agent.runner import Runner
 from project.agent.work import cancel_wished
-from project.core import ends, files, schedulers, states, tracking
+from project.core import ends, files, states, tracking
 from project.core.errors import ClusterError
 from project.core.schedulers import base
 from project.core.schedulers.base import Element, Scheduler
@@ -36,7 +37,7 @@ class Followed:
         self.folder = folder
         request = folder.request()
         cluster: Dict[str, Any] = request.get("cluster") or {}
-        self.manager = str(cluster.get("workload_manager") or "slurm")
+        self.manager = managers.key_of(cluster)
         self.postprocessing = bool((request.get("modules") or {}).get("postprocessing"))
         self.known: tracking.Ended = {}
         self.age = Age()
@@ -117,12 +118,13 @@ def _index_of(name: str) -> Optional[int]:
 
 
 class Judge:
-    """Asks one workload manager about many jobs. One lives as long as the watcher."""
+    """Asks one workload manager (`managers.key_of`) about many jobs. One lives as long as the watcher."""
 
     def __init__(self, runner: Runner, user: str, manager: str) -> None:
         self._runner = runner
         self._user = user
-        self._scheduler: Scheduler = schedulers.get(manager)
+        self._manager = manager
+        self._known: Optional[Scheduler] = None
         self.trouble = ""
         self.deaf = False
 
@@ -174,11 +176,17 @@ class Judge:
         self.trouble = ""
         self.deaf = False
         try:
-            return self._scheduler.parse_queue(*self._ask(self._scheduler.queue(self._user)))
+            scheduler = self._scheduler()
+            return scheduler.parse_queue(*self._ask(scheduler.queue(self._user)))
         except ClusterError as error:
             self.trouble = error.message
             self.deaf = True
             return None
+
+    def _scheduler(self) -> Scheduler:
+        if self._known is None:
+            self._known = managers.by_key(self._runner, self._manager)
+        return self._known
 
     def _ask(self, argv: List[str]) -> Tuple[str, int, str]:
         # What the program wrote is not kept beside the text of it.
@@ -189,8 +197,9 @@ class Judge:
         now = time.time()
         oldest = min([float(record.memo.get("submitted") or now) for record in records.values()])
         try:
-            argv = self._scheduler.history(wanted[:ASKED], base.since(now - oldest))
-            return self._scheduler.parse_history(*self._ask(argv))
+            scheduler = self._scheduler()
+            argv = scheduler.history(wanted[:ASKED], base.since(now - oldest))
+            return scheduler.parse_history(*self._ask(argv))
         except ClusterError as error:
             self.trouble = error.message
             return None

@@ -15,10 +15,10 @@ import os
 import time
 from typing import Any, Dict, List, Optional
 
-from project.agent import locks
+from project.agent import locks, managers
 from project.agent.folder import Folder
 from project.agent.runner import TIMEOUT, Runner
-from project.core import files, jobspec, schedulers, script
+from project.core import files, jobspec, script
 from project.core.errors import ClusterError
 from project.core.paths import Root
 from project.core.schedulers import base
@@ -37,7 +37,7 @@ class Submission:
         self.cluster = cluster
         self._lock = self.paths.intent + ".lock"
         self._spec: Any = None
-        self.scheduler = schedulers.get(str(cluster.get("workload_manager") or "slurm"))
+        self.scheduler = managers.manager_of(runner, cluster)
 
     def render(self, data: Dict[str, Any]) -> str:
         """Write the batch script; the job's name. Raises JobferryError for an input that cannot be expressed."""

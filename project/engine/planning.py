@@ -40,7 +40,7 @@ def plan(context: Context, request: Request) -> Json:
     uuid = str(uuid_module.uuid4())
     root = str(context.home / "local") if inventory.is_here(cluster) else DEFAULT_ROOT
     paths = JobPaths(str(cluster.get("workdir") or Root(root).jobs), uuid)
-    scheduler = schedulers.get(str(cluster["workload_manager"]))
+    scheduler = schedulers.of_cluster(cluster)
     work = paths.work
     text = script.render(spec, cluster, scheduler, paths, uuid, work=work, bell=Root(root).bell)
     there = [step.execution for stage in ("preprocessing",) for step in stages.get(stage, ())]

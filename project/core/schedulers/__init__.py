@@ -1,6 +1,6 @@
 """The table of workload managers. A new one is a module here, its line in `SCHEDULERS`, and captured outputs in tests."""
 
-from typing import Dict
+from typing import Any, Dict, Mapping
 
 from project.core.errors import UserError
 from project.core.schedulers.base import Scheduler
@@ -18,5 +18,23 @@ def get(name: str) -> Scheduler:
         raise UserError(
             "there is no workload manager {!r}; there are {}.".format(name, ", ".join(sorted(SCHEDULERS))),
             hint=did_you_mean(name, SCHEDULERS),
+        )
+    return found
+
+
+def of_cluster(cluster: Mapping[str, Any]) -> Scheduler:
+    """The scheduler of a cluster, in the dialect that the cluster names, if it names one. Raises UserError.
+
+    On the cluster itself `agent.managers` finds the dialect out.
+    """
+    scheduler = get(str(cluster.get("workload_manager") or "slurm"))
+    dialect = str(cluster.get("dialect") or "")
+    if not dialect:
+        return scheduler
+    found = scheduler.in_dialect(dialect)
+    if found.dialect != dialect:
+        raise UserError(
+            "the workload manager {} has no dialect {!r}.".format(scheduler.name, dialect),
+            hint="Leave it out of the cluster: it is found out there.",
         )
     return found
