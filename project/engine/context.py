@@ -13,6 +13,8 @@ from project.engine.ui import Ui, Unattended
 from project.transports.base import Login, Opened, Transport
 
 T = TypeVar("T")
+# One connection is for one login on one host: name of the cluster, host name, port, user, path of the key.
+Key = tuple[str, ...]
 
 
 class Background(Generic[T]):
@@ -49,7 +51,7 @@ class Context:
     accept_new_host_key: bool = False
     username: str = ""
     private_key: str = ""
-    _links: dict[str, Link] = field(default_factory=dict, repr=False, compare=False)
+    _links: dict[Key, Link] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def asks(self) -> Ui:
@@ -67,26 +69,47 @@ class Context:
         login = credentials.resolve(self, cluster, None) if login is None else login
         return ssh.connect(cluster, login, self.asks, self.accept_new_host_key, opened)
 
-    def start(self, cluster: dict[str, Any], transport: Transport) -> Link:
+    def start(self, cluster: dict[str, Any], transport: Transport, login: Login | None = None) -> Link:
         """The agent on an open connection. Raises ClusterError; the connection is closed then."""
         root = str(self.home / "local") if inventory.is_here(cluster) else "$HOME/.jobferry"
-        name = str(cluster["name"])
-        link = open_link(transport, agentfile.build(self.home), name, inventory.python(cluster), root)
-        self._links[name] = link
+        key = _key(cluster, login)
+        link = open_link(transport, agentfile.build(self.home), key[0], inventory.python(cluster), root)
+        former = self._links.pop(key, None)
+        if former is not None:
+            former.close()
+        self._links[key] = link
+        return link
+
+    def standing(self, cluster: dict[str, Any], login: Login | None) -> Link | None:
+        """The agent that an earlier call started with this login, if it still answers."""
+        key = _key(cluster, login)
+        link = self._links.get(key)
+        if link is not None and not link.answers():
+            del self._links[key]
+            link.close()
+            return None
         return link
 
     def open(self, cluster: dict[str, Any], login: Login | None = None) -> Link:
-        """The agent on `cluster`; one connection per call of the program. Raises ClusterError, UserError."""
-        link = self._links.get(str(cluster["name"]))
-        return link if link is not None else self.start(cluster, self.connect(cluster, login))
+        """The agent on `cluster`; one connection as long as it lives. Raises ClusterError, UserError."""
+        link = self.standing(cluster, login)
+        return link if link is not None else self.start(cluster, self.connect(cluster, login), login)
 
     def forget(self, name: str) -> None:
-        """Close the connection to a cluster, so that the next `open` makes a new one."""
-        link = self._links.pop(name, None)
-        if link is not None:
-            link.close()
+        """Close the connections to a cluster, so that the next `open` makes a new one."""
+        for key in [key for key in self._links if key[0] == name]:
+            self._links.pop(key).close()
 
     def close(self) -> None:
         """Close every connection."""
-        for name in list(self._links):
+        for name in {key[0] for key in self._links}:
             self.forget(name)
+
+
+def _key(cluster: dict[str, Any], login: Login | None) -> Key:
+    name = str(cluster["name"])
+    if inventory.is_here(cluster):
+        return (name,)
+    user = (login.username if login else "") or str(cluster.get("username") or "")
+    where = (str(cluster.get("hostname") or ""), str(cluster.get("port") or ""))
+    return (name, *where, user, login.private_key if login else "")

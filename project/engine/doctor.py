@@ -31,9 +31,10 @@ def check(context: Context, cluster: Json) -> list[Finding]:
         if not probe.reachable:
             return findings
     try:
-        transport = context.connect(cluster, credentials.resolve(context, cluster, None))
+        login = credentials.resolve(context, cluster, None)
+        transport = context.connect(cluster, login)
         findings.append(Finding("login", True, transport.description))
-        link = context.start(cluster, transport)
+        link = context.start(cluster, transport, login)
         hello = link.hello
         findings.append(Finding("agent", True, f"runs as {hello.get('user')} on {hello.get('host')}"))
         fields = {key: value for key, value in cluster.items() if key != "status"}

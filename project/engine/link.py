@@ -1,6 +1,7 @@
 """Requests to an agent over one channel: answers, progress, data."""
 
 import contextlib
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -13,6 +14,9 @@ from project.transports.base import Channel, Transport
 Json = dict[str, Any]
 OnMessage = Callable[[Json, bytes], None]
 PIECE = 256 * 1024
+# Seconds after the last answer for which the agent is taken to be there still.
+TRUSTED = 15.0
+_NOBODY = "00000000-0000-0000-0000-000000000000"
 
 
 class Link:
@@ -23,6 +27,9 @@ class Link:
         self._channel = channel
         self.name = name
         self.hello = hello
+        self._heard = time.monotonic()
+        # False also while a request has no result yet: what comes after one that was given up belongs to it.
+        self._sound = True
 
     def request(
         self,
@@ -39,6 +46,7 @@ class Link:
         Raises what the agent raised, or ClusterError (transient) when the connection breaks.
         """
         refused: ClusterError | None = None
+        self._sound = False
         try:
             self._send(op, sending, fields)
         except ClusterError as error:
@@ -66,6 +74,8 @@ class Link:
         while True:
             header, payload = self._read()
             kind = header.get("type")
+            if kind in {"result", "error"}:
+                self._heard, self._sound = time.monotonic(), True
             if kind == "result":
                 return header
             if kind == "error":
@@ -82,6 +92,14 @@ class Link:
             raise Bug(f"The agent on {self.name} sent something that is no message ({error}).") from error
         except OSError as error:
             raise self._broken() from error
+
+    def answers(self) -> bool:
+        """False when the connection is gone or a request was broken off. After a while of silence it is asked: one round trip."""
+        if self._sound and time.monotonic() - self._heard > TRUSTED:
+            # An error of the agent's is an answer too.
+            with contextlib.suppress(JobferryError):
+                self.request("have", workdir="", uuid=_NOBODY)
+        return self._sound
 
     def _broken(self) -> ClusterError:
         said = self._channel.stderr_tail()

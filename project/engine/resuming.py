@@ -89,8 +89,8 @@ def _begin(submission: Submission, document: Json, events: list[Json]) -> None:
     if not _staged(events):
         submission.stage()
     wanted = inventory.find(submission.data["destination_cluster"], clusters)
-    probes = submission.probe(clusters, wanted)
     login = credentials.resolve(context, wanted, document)
+    probes = submission.probe(clusters, wanted, login)
     files = submission.collect()
     submission.journal.created = _token(context, submission.uuid)
     submission.place(clusters, wanted, probes.result(), login, files)
@@ -129,7 +129,8 @@ def _request(document: Json, known: Json) -> Request:
 
     data = dict(document.get("user_input") or {})
     source = str(known.get("input") or "")
-    if not source and jobspec.job_kind(str(data.get("job") or "")) == jobspec.LOCAL:
+    beside = str(known.get("folder") or "")
+    if not (source or beside) and jobspec.job_kind(str(data.get("job") or "")) == jobspec.LOCAL:
         raise UserError(
             f"Job {document['job_uuid']} was submitted from another machine, where its files are.",
             "Resume it there.",
@@ -140,7 +141,7 @@ def _request(document: Json, known: Json) -> Request:
         if not name:
             raise UserError(f"The modules file of job {document['job_uuid']} is not known here.", "Resume it there.")
         modules = load_modules(name)
-    folder = Path(source).absolute().parent if source else Path.cwd()
+    folder = Path(source).absolute().parent if source else Path(beside or ".").absolute()
     modules_file = str(known.get("modules_file") or "")
     return Request(
         Loaded(data, source, folder), modules, str(known.get("policy") or "") or None, modules_file=modules_file

@@ -88,7 +88,7 @@ class Submission:
         """All of it."""
         clusters, wanted = self.look()
         login = credentials.from_input(self.context, self.data, self.folder)
-        probes = self.probe(clusters, wanted)
+        probes = self.probe(clusters, wanted, login)
         if not inventory.is_here(wanted):
             login = credentials.unlock(login, self.ui)
         files = self.collect()
@@ -97,7 +97,7 @@ class Submission:
             self.stage()
             if self.data["destination_cluster"] != wanted["name"]:
                 wanted = inventory.find(self.data["destination_cluster"], clusters)
-                probes = self.probe(clusters, wanted)
+                probes = self.probe(clusters, wanted, login)
             if self.modules.staging:
                 # The modules may have made or changed the very files that are sent.
                 files = self.collect()
@@ -123,13 +123,22 @@ class Submission:
         self.data["destination_cluster"] = wanted["name"]
         return clusters, wanted
 
-    def probe(self, clusters: list[Json], wanted: Json) -> "Background[Probes]":
+    def probe(self, clusters: list[Json], wanted: Json, login: Login) -> "Background[Probes]":
         """Start probing the candidates."""
         self.wanted = wanted
         among = placement.candidates(wanted, clusters, self.policy)
         self.candidates = [str(cluster["name"]) for cluster in among]
-        targets = probing.targets(among)
+        targets = [
+            self.stands(target, cluster, login) for target, cluster in zip(probing.targets(among), among, strict=True)
+        ]
         return Background(lambda: probing.probe_targets(targets, keep=str(wanted["name"])))
+
+    def stands(self, target: probing.Target, cluster: Json, login: Login) -> probing.Target:
+        """The target; a cluster with which an earlier call left a connection needs no knocking."""
+        own = login if cluster is self.wanted else self.peer_login(login, cluster)
+        if target.known is None and self.context.standing(cluster, own) is not None:
+            return target._replace(known=probing.Probe(True, "connected already"))
+        return target
 
     def collect(self) -> bundle.Bundle:
         """What will be sent. Raises UserError."""
@@ -157,6 +166,7 @@ class Submission:
             username=login.username,
             private_key=login.private_key,
             input=os.path.abspath(self.request.loaded.file) if self.request.loaded.file else "",
+            folder=os.path.abspath(self.folder),
             policy=self.policy,
             accept_new_host_key=self.context.accept_new_host_key,
             modules_file=self.request.modules_file,
@@ -203,11 +213,11 @@ class Submission:
             try:
                 own = login
                 if self.cluster is not wanted:
-                    own = self.peer_login(login)
+                    own = self.peer_login(login, self.cluster)
                     # Later verbs reach the job where it is, not where it was wanted.
                     name, user = self.cluster["name"], own.username
                     remembered.save(self.context.home, self.uuid, cluster=name, username=user)
-                self.send(self.connect(own, probes[str(self.cluster["name"])].opened), files)
+                self.send(own, probes[str(self.cluster["name"])].opened, files)
                 return
             except ClusterError as error:
                 name = str(self.cluster["name"])
@@ -233,9 +243,9 @@ class Submission:
             return found._replace(reason="no other cluster was chosen"), True
         return placement.take(found, options[answer]), True
 
-    def peer_login(self, login: Login) -> Login:
+    def peer_login(self, login: Login, cluster: Json) -> Login:
         """The same person on another cluster; its own user name wins over the input's."""
-        return login._replace(username=self.context.username or str(self.cluster.get("username") or login.username))
+        return login._replace(username=self.context.username or str(cluster.get("username") or login.username))
 
     def connect(self, login: Login, opened: Opened | None) -> Transport:
         """Connect while the record travels."""
@@ -243,17 +253,22 @@ class Submission:
         with self.ui.step(f"Connecting to {name}"):
             return self.context.connect(self.cluster, login, opened)
 
-    def send(self, transport: Transport, files: bundle.Bundle) -> None:
-        """Start the agent and give it the job."""
+    def send(self, login: Login, opened: Opened | None, files: bundle.Bundle) -> None:
+        """Start the agent, or go on with the one that an earlier call started, and give it the job."""
+        link = self.context.standing(self.cluster, login)
+        transport = self.connect(login, opened) if link is None else None
         try:
             # The intent is on record before anything is sent.
             self.journal.flush()
             if self.journal.cancelled:
                 raise ending.Cancelled
         except JobferryError:
-            transport.close()
+            if transport is not None:
+                transport.close()
             raise
-        link = self.context.start(self.cluster, transport)
+        if transport is not None:
+            link = self.context.start(self.cluster, transport, login)
+        assert link is not None
         for warning in files.warnings:
             self.ui.warn(warning)
         self.hand_over(link, files)
