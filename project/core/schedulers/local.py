@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from project.core.paths import JobPaths
 
 TEMPFAIL = 75
+# A shell's exit statuses above this are deaths by signal.
+_SIGNALLED = 128
 
 _STATES = {
     "PENDING": (base.WAITING, ""),
@@ -76,6 +78,7 @@ class Local(base.Scheduler):
         options = {"job-name": job_name(uuid, spec.name)}  # type: Dict[str, Any]
         if resources.array is not None:
             options["array"] = resources.array.text
+        options["nodes"] = resources.nodes
         options["time"] = resources.seconds
         options["processes"] = resources.ranks
         options["threads"] = resources.threads_per_rank
@@ -99,7 +102,8 @@ class Local(base.Scheduler):
             return str(ids[-1])
         raise ClusterError(
             "the local workload manager did not take the job: {}".format(_words(err, out, rc)),
-            transient=rc in (0, TEMPFAIL),
+            # Killed or cut off: the job may be there all the same.
+            transient=rc <= 0 or rc > _SIGNALLED or rc == TEMPFAIL,
             condition="submission_rejected",
         )
 
