@@ -1,4 +1,4 @@
-"""A testbed: two real Slurm clusters behind sshd, a third that is down, an SMTP sink, a MongoDB wire server."""
+"""A testbed: clusters with real workload managers behind sshd, one that is down, an SMTP sink, a MongoDB wire server."""
 
 import contextlib
 import fcntl
@@ -21,7 +21,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from testbed import configs, parts
-from testbed.parts import Part, wait_for
+from testbed.others import Other
+from testbed.parts import Part, call, listening, wait_for
+from testbed.sge import Sigma
+
+# Clusters with another workload manager than Slurm.
+OTHERS: tuple[type[Other], ...] = (Sigma,)
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -48,29 +53,6 @@ def default_folder() -> Path:
         if open_to_all and len(str(path)) < 60 and not str(path).startswith("/home"):
             return path / "jobferry-testbed"
     sys.exit("testbed: no temporary directory that other users may enter; set JOBFERRY_TESTBED")
-
-
-def call(*argv: object, env: "dict[str, str] | None" = None, check: bool = True) -> str:
-    """Runs a program and returns what it printed; raises with its output when it fails."""
-    done = subprocess.run(
-        [str(part) for part in argv],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        env={**os.environ, **(env or {})},
-        check=False,
-    )
-    if check and done.returncode:
-        raise RuntimeError(f"{shlex.join(map(str, argv))}: exit status {done.returncode}: {done.stdout[-2000:]}")
-    return done.stdout
-
-
-def listening(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.settimeout(1)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def usable_python() -> str:
@@ -102,7 +84,13 @@ class Testbed:
         table = {part.name: part for part in self._shared_parts()}
         for name in configs.CLUSTERS:
             table.update({part.name: part for part in self._cluster_parts(name)})
+        for other in self.others:
+            table.update({part.name: part for part in other.parts})
         return table
+
+    @functools.cached_property
+    def others(self) -> list[Other]:
+        return [kind(self.folder, self.ports) for kind in OTHERS]
 
     def _part(self, name: str, *argv: object, **more: object) -> Part:
         return Part(name, [str(part) for part in argv], self.folder, **more)  # type: ignore[arg-type] # named fields
@@ -147,12 +135,7 @@ class Testbed:
     def _cluster_parts(self, name: str) -> Iterator[Part]:
         own = self.folder / name
         env = {"SLURM_CONF": f"{own}/slurm.conf"}
-        mounted = "mount --bind " + shlex.quote(f"{own}/home") + " /home && exec sleep 1000000"
-        home = self._part(
-            f"{name}.home",
-            *("unshare", "-m", "sh", "-c", mounted),
-            ready=lambda: os.path.exists(f"/proc/{home.pid}/root/home/.{name}"),
-        )
+        home = parts.home(self.folder, name)
         yield home
         yield self._part(
             f"{name}.slurmctld",
@@ -163,12 +146,7 @@ class Testbed:
         )
         for number in range(1, configs.CLUSTERS[name] + 1):
             yield self._part(f"{name}.{name}{number}", "slurmd", "-D", "-N", f"{name}{number}", env=env, inside=home)
-        yield self._part(
-            f"{name}.sshd",
-            *("/usr/sbin/sshd", "-D", "-f", own / "sshd_config", "-E", f"{self.folder}/log/{name}.sshd"),
-            inside=home,
-            ready=lambda: listening(self.ports[name]),
-        )
+        yield parts.sshd(self.folder, name, self.ports[name], home)
 
     # ---- up and down
 
@@ -180,15 +158,18 @@ class Testbed:
                 self._wipe()
                 self._take_ports()
             shared = [part for name, part in self.parts.items() if "." not in name]
-            with ThreadPoolExecutor() as pool:
-                others = [pool.submit(part.start) for part in shared if part.name not in {"mariadb", "slurmdbd"}]
+            with ThreadPoolExecutor(16) as pool:
+                independent = [pool.submit(part.start) for part in shared if part.name not in {"mariadb", "slurmdbd"}]
+                aside = [pool.submit(other.start) for other in self.others]
                 self._start_database()
-                for done in others:
+                for done in independent:
                     done.result()
                 self.parts["slurmdbd"].start()
                 for name in configs.CLUSTERS:
                     self._register(name)
                 list(pool.map(self._start_cluster, configs.CLUSTERS))
+                for done in aside:
+                    done.result()
             self._write_facts()
 
     def down(self) -> None:
@@ -207,7 +188,8 @@ class Testbed:
     def _end(self) -> None:
         spaces = set()
         if (self.folder / "port").exists():
-            spaces = {parts.namespace(self.parts[f"{name}.home"].pid) for name in configs.CLUSTERS} - {""}
+            homes = [part for name, part in self.parts.items() if name.endswith(".home")]
+            spaces = {parts.namespace(home.pid) for home in homes} - {""}
         here = parts.namespace(os.getpid())
 
         def mine() -> list[int]:
@@ -231,8 +213,8 @@ class Testbed:
         for name in names:
             path = self.folder / name
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-        self.__dict__.pop("parts", None)
-        self.__dict__.pop("ports", None)
+        for name in ("parts", "ports", "others"):
+            self.__dict__.pop(name, None)
         (self.folder / MARKER).touch()
         self.folder.chmod(0o755)
 
@@ -281,9 +263,14 @@ class Testbed:
         dbd.write_text(configs.slurmdbd(self.folder, self.ports))
         dbd.chmod(0o600)
         known = "".join(self._lay_out_cluster(name) for name in configs.CLUSTERS)
+        for other in self.others:
+            known += self._lay_out_login(other.name, other.session())
+            other.lay_out()
         (self.folder / "known_hosts").write_text(known)
-        (self.folder / "ssh_config").write_text(configs.ssh_client(self.folder, self.ports))
-        (self.folder / "clusters.yml").write_text(configs.clusters_file(self.ports))
+        names = (*configs.CLUSTERS, "gamma", *(other.name for other in self.others))
+        (self.folder / "ssh_config").write_text(configs.ssh_client(self.folder, self.ports, names))
+        inventory = configs.clusters_file(self.ports) + "".join(other.inventory() for other in self.others)
+        (self.folder / "clusters.yml").write_text(inventory)
 
     @staticmethod
     def _user(name: str) -> None:
@@ -298,16 +285,22 @@ class Testbed:
     def _lay_out_cluster(self, name: str) -> str:
         own, host = self.folder / name, socket.gethostname().split(".")[0]
         (own / "state").mkdir(parents=True)
-        (own / "home").mkdir()
-        (own / "home" / f".{name}").touch()
         for number in range(1, configs.CLUSTERS[name] + 1):
             (own / "spool" / f"{name}{number}").mkdir(parents=True)
+        (own / "slurm.conf").write_text(configs.slurm(self.folder, name, host, self.ports))
+        return self._lay_out_login(name, {"SLURM_CONF": f"{own}/slurm.conf"})
+
+    def _lay_out_login(self, name: str, session: "dict[str, str]") -> str:
+        """A cluster's homes and sshd, which gives `session` to its sessions. Returns the line for known_hosts."""
+        own = self.folder / name
+        (own / "home").mkdir(parents=True)
+        (own / "home" / f".{name}").touch()
         for user in configs.USERS:
             (own / "home" / user).mkdir()
             shutil.chown(own / "home" / user, user, pwd.getpwnam(user).pw_gid)
         Path("/home").mkdir(exist_ok=True)
-        (own / "slurm.conf").write_text(configs.slurm(self.folder, name, host, self.ports))
-        (own / "sshd_config").write_text(configs.sshd(self.folder, name, self.ports, parts.MARK))
+        session = {**session, parts.MARK: str(self.folder), "LANG": "C.UTF-8"}
+        (own / "sshd_config").write_text(configs.sshd(self.folder, name, self.ports, session))
         call("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", own / "hostkey")
         kind, key = (own / "hostkey.pub").read_text().split()[:2]
         return f"[127.0.0.1]:{self.ports[name]} {kind} {key}\n"
@@ -353,14 +346,13 @@ class Testbed:
     def exports(self) -> dict[str, str]:
         """What `source <folder>/env` sets."""
         port = self.ports
+        clusters = (*configs.CLUSTERS, "gamma", *(other.name for other in self.others))
         return {
             "JOBFERRY_TESTBED": str(self.folder),
             "JOBFERRY_TESTBED_SMTP_URL": f"smtp://127.0.0.1:{port['smtp']}",
             "JOBFERRY_TESTBED_MAIL": str(self.folder / "mail"),
             "JOBFERRY_TESTBED_MONGO_URL": f"mongodb://127.0.0.1:{port['mongo']}/?directConnection=true",
-            "JOBFERRY_TESTBED_ALPHA_PORT": str(port["alpha"]),
-            "JOBFERRY_TESTBED_BETA_PORT": str(port["beta"]),
-            "JOBFERRY_TESTBED_GAMMA_PORT": str(port["gamma"]),
+            **{f"JOBFERRY_TESTBED_{name.upper()}_PORT": str(port[name]) for name in clusters},
         }
 
     # ---- breaking and mending

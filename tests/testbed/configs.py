@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-# name → number of nodes. gamma exists in the inventory only: nothing listens on its port.
+# Those of Slurm: name → number of nodes. gamma exists in the inventory only: nothing listens on its port.
 CLUSTERS = {"alpha": 4, "beta": 2}
 USERS = ("jdoe", "asmith", "loner")
 BLOCK = 40  # ports a testbed takes, from its base port on
@@ -14,6 +14,7 @@ def ports(base: int) -> dict[str, int]:
     for at, (cluster, nodes) in enumerate(CLUSTERS.items()):
         table[f"{cluster}.slurmctld"] = base + 6 + at
         table.update({f"{cluster}.{cluster}{n}": base + 8 + 8 * at + n for n in range(1, nodes + 1)})
+    table.update({name: base + 20 + at for at, name in enumerate(("sigma", "tau", "sge_qmaster", "sge_execd"))})
     table["free"] = base + 24  # sixteen ports for the tests' own use
     return table
 
@@ -94,8 +95,9 @@ PartitionName=closed Nodes=ALL MaxTime=2-00:00:00 State=DOWN
 """
 
 
-def sshd(folder: Path, name: str, port: dict[str, int], mark: str) -> str:
+def sshd(folder: Path, name: str, port: dict[str, int], session: dict[str, str]) -> str:
     own = folder / name
+    words = " ".join(f"{key}={value}" for key, value in session.items())
     return f"""\
 Port {port[name]}
 ListenAddress 127.0.0.1
@@ -111,13 +113,13 @@ PrintMotd no
 LogLevel VERBOSE
 MaxStartups 200
 MaxSessions 20
-SetEnv SLURM_CONF={own}/slurm.conf {mark}={folder} LANG=C.UTF-8
+SetEnv {words}
 Subsystem sftp internal-sftp
 """
 
 
-def ssh_client(folder: Path, port: dict[str, int]) -> str:
-    hosts = "".join(f"Host {name}\n  HostName 127.0.0.1\n  Port {port[name]}\n\n" for name in (*CLUSTERS, "gamma"))
+def ssh_client(folder: Path, port: dict[str, int], names: tuple[str, ...]) -> str:
+    hosts = "".join(f"Host {name}\n  HostName 127.0.0.1\n  Port {port[name]}\n\n" for name in names)
     return f"""\
 {hosts}Host *
   User jdoe

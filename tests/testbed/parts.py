@@ -2,7 +2,9 @@
 
 import contextlib
 import os
+import shlex
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -11,6 +13,29 @@ from pathlib import Path
 
 # Every process of a testbed carries this variable; its value is the testbed's own folder.
 MARK = "TESTBED_MARK"
+
+
+def call(*argv: object, env: "dict[str, str] | None" = None, check: bool = True) -> str:
+    """Runs a program and returns what it printed; raises with its output when it fails."""
+    done = subprocess.run(
+        [str(part) for part in argv],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        env={**os.environ, **(env or {})},
+        check=False,
+    )
+    if check and done.returncode:
+        raise RuntimeError(f"{shlex.join(map(str, argv))}: exit status {done.returncode}: {done.stdout[-2000:]}")
+    return done.stdout
+
+
+def listening(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def start_time(pid: int) -> str:
@@ -34,7 +59,7 @@ def wait_for(check: Callable[[], object], seconds: float, what: str, pause: floa
 
 @dataclass
 class Part:
-    """One long-running process. `inside` names a process whose mount namespace it shares."""
+    """One long-running process. `inside` names a process whose mount and UTS namespaces it shares."""
 
     name: str
     argv: list[str]
@@ -66,7 +91,7 @@ class Part:
     def start(self, seconds: float = 60) -> None:
         """Starts the process unless it is running, and waits until it is ready."""
         if not self.pid:
-            enter = ["nsenter", f"--mount=/proc/{self.inside.pid}/ns/mnt", "--"] if self.inside else []
+            enter = enter_words(self.inside.pid) if self.inside else []
             with self.log.open("ab") as log:
                 self._child = subprocess.Popen(
                     enter + self.argv,
@@ -97,6 +122,30 @@ class Part:
         except TimeoutError:
             signal_pid(pid, signal.SIGKILL)
             wait_for(lambda: not self.pid, 10, self.name, 0.02)
+
+
+def enter_words(pid: int) -> list[str]:
+    """The words before a command that run it in the mount and UTS namespaces of a process."""
+    return ["nsenter", f"--mount=/proc/{pid}/ns/mnt", f"--uts=/proc/{pid}/ns/uts", "--"]
+
+
+def home(folder: Path, name: str, more: str = "") -> Part:
+    """The process that holds a cluster's namespaces: its own /home, a host name that may change, what the shell line `more` mounts."""
+    line = f"mount --bind {shlex.quote(f'{folder}/{name}/home')} /home && {more or ':'} && exec sleep 1000000"
+    part = Part(f"{name}.home", ["unshare", "-m", "-u", "sh", "-c", line], folder)
+
+    def ready() -> bool:
+        # The shell becomes `sleep` when all is mounted.
+        return Path(f"/proc/{part.pid}/comm").read_text().strip() == "sleep"
+
+    part.ready = ready
+    return part
+
+
+def sshd(folder: Path, name: str, port: int, inside: Part) -> Part:
+    """A cluster's sshd."""
+    argv = ["/usr/sbin/sshd", "-D", "-f", f"{folder}/{name}/sshd_config", "-E", f"{folder}/log/{name}.sshd"]
+    return Part(f"{name}.sshd", argv, folder, inside=inside, ready=lambda: listening(port))
 
 
 def signal_pid(pid: int, sig: int) -> None:
