@@ -7,15 +7,17 @@ answer on the laptop, on the cluster and in the server.
 
 import itertools
 import re
+import shlex
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Set, Tuple
 
-from project.core import plain, resources, schema, states
+from project.core import callbacks, plain, resources, schema, states
 from project.core.errors import InputError, Problem
 from project.core.options import option_problem
 from project.core.resources import Resources
 from project.core.words import did_you_mean
 
-SECRETS = ("private_key", "passphrase", "cb_secret")
+# What only this machine and the API know; the API keeps the last three apart from the input, sealed.
+SECRETS = ("private_key", "passphrase", *callbacks.KEYS)
 LATER = (
     "app",
     "inputs",
@@ -25,8 +27,6 @@ LATER = (
     "pack",
     "on_error",
     "on_timeout",
-    "callback",
-    "cb_secret",
     "data",
 )
 NOTIFY_DEFAULT = (states.QUEUED, states.RUNNING, states.FINISHED, states.FAILED, states.CANCELLED, states.BLOCKED)
@@ -44,7 +44,11 @@ _READ_ONLY = ("UID", "EUID", "PPID", "BASHOPTS", "SHELLOPTS", "BASH_VERSINFO")
 
 
 class JobSpec(NamedTuple):
-    """A checked input. Secrets are not in it: `spec` loads them, the transport alone uses them."""
+    """A checked input. Secrets are not in it: `spec` loads them, the transport alone uses them.
+
+    With a `script` there is no `execution`, and `job` may be "". `directory` is as it was written: `~` and `$HOME` are the
+    cluster's. `launcher` "" = the cluster's or the workload manager's own.
+    """
 
     destination_cluster: str
     job: str
@@ -62,6 +66,10 @@ class JobSpec(NamedTuple):
     notify: List[str] = list(NOTIFY_DEFAULT)
     fallback: Optional[str] = None
     scheduler_options: List[str] = []
+    script: str = ""
+    directory: str = ""
+    inherit_environment: bool = True
+    launcher: str = ""
 
 
 def parse(data: Dict[str, Any]) -> JobSpec:
@@ -71,8 +79,8 @@ def parse(data: Dict[str, Any]) -> JobSpec:
         raise InputError(found)
     return JobSpec(
         destination_cluster=data["destination_cluster"],
-        job=data["job"],
-        execution=_commands(data["execution"]),
+        job=data.get("job", ""),
+        execution=_commands(data.get("execution")),
         name=data.get("name", ""),
         username=data.get("username", ""),
         user_mail=data.get("user_mail", ""),
@@ -86,11 +94,15 @@ def parse(data: Dict[str, Any]) -> JobSpec:
         notify=notify_states(data.get("notify")),
         fallback=data.get("fallback"),
         scheduler_options=texts(data.get("scheduler_options")),
+        script=data.get("script", ""),
+        directory=data.get("directory", ""),
+        inherit_environment=data.get("inherit_environment", True),
+        launcher=data.get("launcher", "").strip(),
     )
 
 
 def public(data: Dict[str, Any]) -> Dict[str, Any]:
-    """The input without the key, the passphrase and the callback secret: what modules, clusters and the API see."""
+    """The input without the key, the passphrase and the callback: what modules, clusters and the API's documents have."""
     return {key: value for key, value in data.items() if key not in SECRETS}
 
 
@@ -99,7 +111,9 @@ def problems(data: Any) -> List[Problem]:
     found = list(itertools.islice(plain.problems(data), schema.MOST))
     if found:
         return found
-    found = schema.problems(data, schema.load("input"))
+    # What runs is said better below than by the schema's alternatives.
+    document = {key: value for key, value in schema.load("input").items() if key not in ("anyOf", "not")}
+    found = schema.problems(data, document)
     if not isinstance(data, dict) or len(found) >= schema.MOST:
         return found
     better = _semantic(data, {problem.key for problem in found})
@@ -116,6 +130,9 @@ def _semantic(data: Dict[str, Any], bad: Set[str]) -> List[Problem]:
     def good(key: str) -> bool:
         return key in data and not any(re.match(re.escape(key) + r"(\Z|[.\[])", name) for name in bad)
 
+    found += _payload_problems(data)
+    if good("launcher"):
+        found += _launcher_problems(data["launcher"])
     if good("job"):
         found += _job_problems(data["job"])
     for key, check in (("output", _output_problem), ("scheduler_options", option_problem)):
@@ -135,9 +152,35 @@ def _semantic(data: Dict[str, Any], bad: Set[str]) -> List[Problem]:
         found += _notify_problems(data["notify"])
     if isinstance(data.get("env"), dict):
         found += _env_problems(data["env"])
+    found += callbacks.problems({key: data[key] for key in callbacks.KEYS if good(key)})
     if isinstance(data.get("resources"), dict):
         found += resources.problems(data["resources"])
     return found
+
+
+def _payload_problems(data: Dict[str, Any]) -> List[Problem]:
+    """What the schema's `anyOf` and `not` say: `job` and `execution`, or a `script` that takes their place."""
+    if "script" not in data:
+        wanted = {
+            "job": "It is a file, a directory, a Git URL or a URL",
+            "execution": "It is a shell line or a list of them",
+        }
+        return [
+            Problem(key, "is missing.", None, "{}. A script can stand instead.".format(hint))
+            for key, hint in wanted.items()
+            if key not in data
+        ]
+    if "execution" in data:
+        return [Problem("script", "does not go with execution.", None, "Leave one of the two out.")]
+    return []
+
+
+def _launcher_problems(launcher: str) -> List[Problem]:
+    try:
+        words = shlex.split(launcher)
+    except ValueError:
+        return [Problem("launcher", "has a quote that is not closed.", launcher)]
+    return [] if words else [Problem("launcher", "is empty.", launcher, "Write none for no launcher.")]
 
 
 def _each(key: str, value: Any, check: Callable[[str], Tuple[str, str]], bad: Set[str]) -> List[Problem]:

@@ -250,7 +250,7 @@ def test_commands():
 def test_a_secret_is_never_in_a_problem():
     pasted = "-----BEGIN OPENSSH PRIVATE KEY-----\n31337\n"
     found = jobspec.problems(
-        {**SMALL, "passphrase": 31337, "passphrse": "31337", "cb_secret": "31337", "private_key": pasted}
+        {**SMALL, "passphrase": 31337, "passphrse": "31337", "cb_secret": 31337, "private_key": pasted}
     )
     assert len(found) == 4
     assert "31337" not in repr(found)
@@ -337,3 +337,43 @@ def test_what_is_nested_too_deeply_is_refused():
         value = {"a": value}
     assert keys(kwargs=value) == ["kwargs.a.a"]
     assert keys(kwargs={"a": -(2**63) + 1, "b": 0.5, "c": None, "d": True, "e": [{"f": "é"}]}) == []
+
+
+SCRIPTED = {"destination_cluster": "local", "script": "#!/usr/bin/env rc\necho moo\n"}
+
+
+def test_a_script_takes_the_place_of_job_and_execution():
+    spec = jobspec.parse({**SCRIPTED, "directory": "$HOME/runs", "inherit_environment": False, "launcher": " mpirun "})
+    assert (spec.job, spec.execution, spec.script) == ("", [], SCRIPTED["script"])
+    assert (spec.directory, spec.inherit_environment, spec.launcher) == ("$HOME/runs", False, "mpirun")
+    plain = jobspec.parse(SMALL)
+    assert (plain.script, plain.directory, plain.inherit_environment, plain.launcher) == ("", "", True, "")
+    assert jobspec.parse({**SCRIPTED, "job": "data"}).job == "data"
+    assert jobspec.parse({**SCRIPTED, "script": "true \x01\x7f\r\n\u2028"}).script
+
+
+@pytest.mark.parametrize(
+    ("changes", "keys_found"),
+    [
+        ({"execution": "true"}, ["script"]),
+        ({"script": " \n"}, ["script"]),
+        ({"script": "a\0b"}, ["script"]),
+        ({"script": 3}, ["script"]),
+        ({"directory": "runs"}, ["directory"]),
+        ({"directory": "~other/x"}, ["directory"]),
+        ({"directory": "/a\nb"}, ["directory"]),
+        ({"inherit_environment": "no"}, ["inherit_environment"]),
+        ({"launcher": "a 'b"}, ["launcher"]),
+        ({"launcher": "  "}, ["launcher"]),
+        ({"launcher": "a\nb"}, ["launcher"]),
+        ({"launcher": "''"}, []),
+    ],
+)
+def test_what_a_script_and_its_neighbours_cannot_be(changes, keys_found):
+    assert [problem.key for problem in jobspec.problems({**SCRIPTED, **changes})] == keys_found
+
+
+def test_without_a_script_both_are_needed_and_it_is_said_how():
+    (problem,) = jobspec.problems({"destination_cluster": "local", "execution": "true"})
+    assert problem.key == "job"
+    assert "script" in problem.hint
