@@ -1,15 +1,13 @@
 """What every verb works with: the session, and the choice of jobs by name or by selector."""
 
 import argparse
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from project import bootstrap, settings
 from project.core.errors import ApiError, ClusterError, UserError
-from project.core.states import FINAL, LIVE, STATES
-from project.core.words import did_you_mean
+from project.core.states import FINAL
 from project.render.output import Answer, Output, program
 
 if TYPE_CHECKING:
@@ -20,9 +18,6 @@ if TYPE_CHECKING:
 __all__ = ["Answer", "Document", "Session", "program", "selection_arguments"]
 
 Document = dict[str, Any]
-SHORTEST_PREFIX = 6
-_NAME = re.compile(r"[0-9a-f-]+\Z")
-_UUID_LENGTH = 36
 
 
 class Session:
@@ -109,22 +104,9 @@ class Session:
 
     def document(self, name: str) -> Document:
         """The document of the job with that UUID or prefix. Raises UserError when there is none or more than one."""
-        wanted = name.strip().lower()
-        if not _NAME.match(wanted) or len(wanted) > _UUID_LENGTH:
-            message = f"{name!r} is not the UUID of a job."
-            raise UserError(message, f"`{program()} ls` lists the jobs with their UUIDs.")
-        if len(wanted) < SHORTEST_PREFIX:
-            message = f"{name!r} is too short to name a job."
-            raise UserError(message, f"Give at least {SHORTEST_PREFIX} characters of its UUID.")
-        try:
-            return self.api.job(wanted)
-        except ApiError as error:
-            if error.status == 404:
-                message = f"There is no job {wanted}."
-                raise UserError(message, f"`{program()} ls` lists the jobs with their UUIDs.") from error
-            if error.status == 409:
-                raise UserError(error.message, error.hint) from error
-            raise
+        from project.engine import lookup
+
+        return lookup.find(self.api, name, f"`{program()} ls` lists the jobs with their UUIDs.")
 
     def fresh(self, documents: Sequence[Document]) -> list[Document]:
         """The same documents with what happened meanwhile. A cluster that does not answer is a warning, not an error."""
@@ -160,20 +142,9 @@ class Session:
 
     def all_jobs(self, filters: "dict[str, str]", limit: int = 0) -> list[Document]:
         """Every job that the filters match, newest first; `limit` 0 is no limit."""
-        found: list[Document] = []
-        cursor = ""
-        while True:
-            size = min(limit - len(found), PAGE) if limit else PAGE
-            try:
-                page = self.api.jobs_page(**filters, limit=str(size), cursor=cursor)
-            except ApiError as error:
-                if error.status in REFUSED:
-                    raise UserError(error.message, error.hint) from error
-                raise
-            found.extend(page["jobs"])
-            cursor = str(page.get("cursor") or "")
-            if not cursor or (limit and len(found) >= limit):
-                return found
+        from project.engine import lookup
+
+        return [document for page in lookup.pages(self.api, filters, limit) for document in page]
 
     def sure(self, question: str, *, bulk: bool) -> None:
         """Ask before something is done to many jobs. Raises UserError where nobody can answer and `--yes` is missing."""
@@ -185,43 +156,14 @@ class Session:
             raise UserError("Nothing was done.", "")
 
 
-PAGE = 1000
 MAIL_SECONDS = 5.0
 
 
 def job_filters(args: argparse.Namespace) -> dict[str, str]:
     """`-l` and `--state` as the API's filters."""
-    filters: dict[str, str] = {}
-    terms = [term.strip() for word in args.selector or () for term in word.split(",") if term.strip()]
-    if args.selector is not None:
-        if not terms:
-            raise UserError("The selector is empty.", "A selector is `key=value`, for example `-l project=demo`.")
-        filters["selector"] = ",".join(terms)
-    if args.state is not None:
-        words = [_state(word) for given in args.state for word in given.split(",") if word.strip()]
-        if not words:
-            raise UserError("`--state` is empty.", "Name a state, for example RUNNING.")
-        filters["state"] = ",".join(words)
-    return filters
+    from project.engine import lookup
 
-
-# States by group, as the API knows them too.
-GROUPS = {"LIVE": LIVE, "FINAL": FINAL}
-# The API's answers to a filter that it does not understand.
-REFUSED = (400, 422)
-
-
-def expanded(states: str) -> frozenset[str]:
-    """The states of a `state` filter, its groups taken apart."""
-    return frozenset(state for word in states.split(",") for state in GROUPS.get(word, (word,)))
-
-
-def _state(word: str) -> str:
-    state = word.strip().upper()
-    if state not in STATES and state not in GROUPS:
-        message = f"{word!r} is not a state."
-        raise UserError(message, did_you_mean(state, (*STATES, *GROUPS)))
-    return state
+    return lookup.filters(args.selector, args.state)
 
 
 def selection_arguments(parser: argparse.ArgumentParser, *, act: bool = True) -> None:

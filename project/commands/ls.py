@@ -2,7 +2,7 @@
 
 import argparse
 
-from project.commands.base import Answer, Session, expanded, job_filters, program, selection_arguments
+from project.commands.base import Answer, Session, job_filters, program, selection_arguments
 from project.core.errors import UserError
 from project.render import jobs
 
@@ -29,6 +29,8 @@ def run(session: Session) -> Answer:
     """Ask the API, and the clusters of jobs that live."""
     if session.args.limit < 0:
         raise UserError(f"--limit {session.args.limit} is negative.", "0 means every job.")
+    from project.engine.lookup import expanded
+
     filters = job_filters(session.args)
     documents = session.fresh(session.all_jobs(filters, session.args.limit))
     states = filters.get("state")

@@ -7,10 +7,68 @@ from typing import Any
 from project.core import states
 from project.engine import credentials, inventory
 from project.engine.context import Context
+from project.transports.base import Login
 
 Json = dict[str, Any]
 # Seconds between two looks while following.
 INTERVAL = 1.0
+
+
+class Reader:
+    """Reads a job's log piece by piece, each time from where it stopped. The arguments are those of `read`."""
+
+    def __init__(
+        self,
+        context: Context,
+        document: Json,
+        stream: str = "stdout",
+        index: int | None = None,
+        run: int | None = None,
+        lines: int | None = None,
+    ) -> None:
+        self._context = context
+        self._document = document
+        self._stream = stream
+        self._index = index
+        self._run = run
+        self._lines = lines
+        self._offset = 0
+        self._where: tuple[Json, Login] | None = None
+        # True when the last look brought nothing new; True when the job writes nothing any more.
+        self.quiet = self.ended = False
+
+    def look(self) -> list[bytes]:
+        """What was written since the last look. Raises ClusterError, UserError (no such log)."""
+        cluster, login = self._where = self._where or self._place()
+        link = self._context.open(cluster, login)
+        parts: list[bytes] = []
+
+        def keep(header: Json, payload: bytes) -> None:
+            if header.get("type") == "data":
+                parts.append(payload)
+
+        answer = link.request(
+            "logs",
+            on_message=keep,
+            workdir=str(cluster.get("workdir") or ""),
+            uuid=self._document["job_uuid"],
+            stream=self._stream,
+            run=self._run,
+            index=self._index,
+            offset=self._offset,
+            lines=self._lines,
+            elements=self._index is None,
+        )
+        self._run = answer.get("run") or self._run
+        offset = int(answer.get("offset") or 0)
+        self.quiet = offset <= self._offset
+        self._offset, self._lines = offset or self._offset, None
+        self.ended = bool(answer.get("ended")) or answer.get("state") in states.FINAL
+        return parts
+
+    def _place(self) -> tuple[Json, Login]:
+        cluster = inventory.of_job(self._document, self._context.api)
+        return cluster, credentials.resolve(self._context, cluster, self._document)
 
 
 def read(
@@ -32,35 +90,10 @@ def read(
 
     Raises ClusterError, UserError (no such log).
     """
-    cluster = inventory.of_job(document, context.api)
-    link = context.open(cluster, credentials.resolve(context, cluster, document))
-    offset = 0
-    wanted = lines
+    reader = Reader(context, document, stream, index, run, lines)
     while True:
-        parts: list[bytes] = []
-
-        def keep(header: Json, payload: bytes, parts: list[bytes] = parts) -> None:
-            if header.get("type") == "data":
-                parts.append(payload)
-
-        answer = link.request(
-            "logs",
-            on_message=keep,
-            workdir=str(cluster.get("workdir") or ""),
-            uuid=document["job_uuid"],
-            stream=stream,
-            run=run,
-            index=index,
-            offset=offset,
-            lines=wanted,
-            elements=index is None,
-        )
-        yield from parts
-        run = answer.get("run") or run
-        grown = int(answer.get("offset") or 0) > offset
-        offset, wanted = int(answer.get("offset") or offset), None
-        ended = bool(answer.get("ended")) or answer.get("state") in states.FINAL
-        if not follow or (ended and not grown):
+        yield from reader.look()
+        if not follow or (reader.ended and reader.quiet):
             return
-        if not grown:
+        if reader.quiet:
             time.sleep(INTERVAL)
