@@ -83,14 +83,20 @@ class Scheduler:
     # False: nothing is kept of a job that left the queue; the batch script's facts alone tell how it ended.
     # `history` is then never asked.
     keeps_history = True
-    # The lowest index that an element may have, and whether one array may be a list (`1,5-9`) or have a step. What does not
-    # go into one array becomes several (`core.arrays`); the batch script sees the indices that the user wrote.
+    # The lowest index that an element may have, and whether one array may be a list (`1,5-9`) and have a step (`0-8:2`). What
+    # does not go into one array becomes several (`core.arrays`); the batch script sees the indices that the user wrote.
     lowest_index = 0
     array_lists = True
+    array_steps = True
     # Whether it can keep to `Array.throttle`.
     throttles = True
     # The command that starts a program on all of the allocation, when neither input nor cluster names one; "" = none.
     launcher = ""
+    # Shell text that gives the number of the allocation's nodes where a job runs, such as `${SLURM_JOB_NUM_NODES:-}`;
+    # anything but a number from 1 counts as not known, and `resources` are asked then.
+    nodes_expression = ""
+    # What a header line of the batch script starts with (`#SBATCH`); "" = it reads none.
+    directive_prefix = ""
     # Which of its dialects this object speaks (`in_dialect`); "" = there is one alone, or it is not known yet.
     dialect = ""
     # Names of the shell variables in the batch script: the element's index, the number of restarts, the native id.

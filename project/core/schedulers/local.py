@@ -62,6 +62,8 @@ class Local(base.Scheduler):
     states = _STATES
     program = base.LOCAL
     expresses = frozenset(("array", "seconds", "nodes", "ranks", "threads_per_rank", "memory_per_cpu", "distribution"))
+    nodes_expression = "1"
+    directive_prefix = "#JOBFERRY"
     array_index_variable = "JOBFERRY_LOCAL_INDEX"
     restart_variable = "JOBFERRY_LOCAL_RESTARTS"
     job_id_variable = "JOBFERRY_LOCAL_ID"

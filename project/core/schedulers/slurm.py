@@ -29,6 +29,9 @@ class Slurm(base.Scheduler):
     states = slurm_text.STATES
     program = "sbatch"
     launcher = "srun"
+    # sbatch(1), OUTPUT ENVIRONMENT VARIABLES; SLURM_NNODES is its older name.
+    nodes_expression = "${SLURM_JOB_NUM_NODES:-${SLURM_NNODES:-}}"
+    directive_prefix = "#SBATCH"
     expresses = frozenset(("array", "seconds", "nodes", "ranks", "threads_per_rank", "memory_per_cpu", "distribution"))
     array_index_variable = "SLURM_ARRAY_TASK_ID"
     # Set from the first restart on (sbatch(1), OUTPUT ENVIRONMENT VARIABLES).
