@@ -62,7 +62,7 @@ class Sigma(Other):
     name = "sigma"
     manager = "sge"
     preferred_job = "sge"
-    more = "  parallel_environment: {grouped: smp, scattered: mpi}\n"
+    more = "  parallel_environment: {grouped: smp, any: mpi}\n"
 
     def session(self) -> "dict[str, str]":
         return {
