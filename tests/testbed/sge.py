@@ -31,7 +31,7 @@ CONFIG = {
 SCHEDULER = {"schedule_interval": "0:0:1", "flush_submit_sec": "1", "flush_finish_sec": "1"}
 # complex(5): name, shortcut, type, relation, requestable, consumable, default, urgency
 COMPLEXES = """\
-h_vmem h_vmem MEMORY <= YES YES 0 0
+h_vmem h_vmem MEMORY <= YES YES 2G 0
 exclusive excl BOOL EXCL YES YES 0 1000
 gpu gpu INT <= YES YES 0 0
 """
