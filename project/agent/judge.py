@@ -141,7 +141,7 @@ class Judge:
                 wanted += tracking.wanted(records[uuid].document, queue, job.known)
             except Exception as error:
                 self._odd(uuid, error)
-        history = self._history(wanted, records) if wanted else None
+        history = self._history(wanted, records) if wanted and self._keeps_history() else None
         changed = []
         for uuid, job in jobs.items():
             try:
@@ -161,7 +161,9 @@ class Judge:
         history: Optional[Sequence[Element]],
         begin: float,
     ) -> bool:
-        verdict = tracking.judge(record.document, queue, history, job.facts(), job.age, job.known)
+        keeps = self._keeps_history()
+        wished = not keeps and cancel_wished(job.folder)
+        verdict = tracking.judge(record.document, queue, history, job.facts(), job.age, job.known, keeps, wished)
         passed = begin - job.looked if job.looked is not None else 0.0
         job.looked = begin
         job.remember(verdict.ended)
@@ -187,6 +189,10 @@ class Judge:
         if self._known is None:
             self._known = managers.by_key(self._runner, self._manager)
         return self._known
+
+    def _keeps_history(self) -> bool:
+        # It is known as soon as the queue has answered, and before that nothing is judged.
+        return self._known is None or self._known.keeps_history
 
     def _ask(self, argv: List[str]) -> Tuple[str, int, str]:
         # What the program wrote is not kept beside the text of it.

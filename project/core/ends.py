@@ -1,7 +1,7 @@
 """How jobs end, in words: the batch script's facts, one element's end, a whole array's, the job_status. Pure."""
 
 import re
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from project.core import states
 from project.core.schedulers import base
@@ -186,24 +186,30 @@ def disagreements(
     return found
 
 
-def job_status(elements: Mapping[Optional[int], Element], array: bool) -> Dict[str, List[str]]:
-    """MASI-TFE's job_status: field → one value an element, in the order of the elements."""
+def job_status(
+    elements: Mapping[Optional[int], Element], where: Optional[Callable[[int], Tuple[str, int]]]
+) -> Dict[str, List[str]]:
+    """MASI-TFE's job_status: field → one value an element, in the order of the elements.
+
+    :param where: of an array, where an index is: the native id, and the index there.
+    """
     rows = []  # type: List[Dict[str, str]]
     seen = set()
     many = len(elements) > MANY
     for index, element in sorted(elements.items(), key=lambda item: -1 if item[0] is None else item[0]):
         if many and element.span:
-            if element.span in seen:
+            if (element.native_id, element.span) in seen:
                 continue
-            seen.add(element.span)
-        rows.append(_status_row(index if array and not (many and element.span) else None, element, many))
+            seen.add((element.native_id, element.span))
+        own = where is not None and index is not None and not (many and element.span)
+        rows.append(_status_row(where(index) if own else None, element, many))  # type: ignore[misc,arg-type]
     names = []  # type: List[str]
     for row in rows:
         names += [name for name in row if name not in names]
     return {name: [row.get(name, "") for row in rows] for name in names}
 
 
-def _status_row(index: Optional[int], element: Element, many: bool) -> Dict[str, str]:
+def _status_row(place: Optional[Tuple[str, int]], element: Element, many: bool) -> Dict[str, str]:
     row = {"JobID": element.fields.get("JobID", element.native_id), "State": element.word or "UNKNOWN"}
     names: Sequence[str] = _FEW_FIELDS if many else tuple(element.fields)
     for name in names:
@@ -211,8 +217,8 @@ def _status_row(index: Optional[int], element: Element, many: bool) -> Dict[str,
             row[name] = element.fields[name]
     if element.reason and element.state in (base.WAITING, base.HELD):
         row["Reason"] = element.reason
-    if index is not None and element.native_id:
-        row["JobID"] = "{}_{}".format(element.native_id, index)
+    if place is not None:
+        row["JobID"] = "{}_{}".format(*place)
     if element.state == base.DONE and "ExitCode" not in row and element.exit_code is not None:
         row["ExitCode"] = "{}:0".format(element.exit_code)
     return row

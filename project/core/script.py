@@ -17,12 +17,13 @@ line. Nothing that goes wrong in this bookkeeping (a full disk) changes how the 
 
 import os
 import re
-from typing import TYPE_CHECKING, Any, List, Mapping
+from typing import TYPE_CHECKING, Any, List, Mapping, Optional
 
 from project.core.errors import UserError
 from project.core.process import quote
 
 if TYPE_CHECKING:
+    from project.core.arrays import Part
     from project.core.jobspec import JobSpec
     from project.core.paths import JobPaths
     from project.core.schedulers.base import Scheduler
@@ -34,7 +35,7 @@ _HEAD = r"""
 # jobferry: job {uuid}
 jobferry_folder={folder}
 jobferry_run=$(( ${{{restarts}:-0}} + 1 ))
-jobferry_index=${{{index}:-}}
+jobferry_index=${{{index}:-}}{shift}
 jobferry_native=${{{native}:-}}
 jobferry_name=$jobferry_run${{jobferry_index:+.$jobferry_index}}
 jobferry_row=$jobferry_run
@@ -98,6 +99,10 @@ export JOBFERRY_JOB={quoted_uuid}
 export JOBFERRY_RUN="$jobferry_run"
 export JOBFERRY_INDEX="$jobferry_index"
 """
+# The manager's indices of this part are not the user's; the programs see the user's alone.
+_SHIFT = (
+    '\n[ -z "$jobferry_index" ] || jobferry_index=$(( jobferry_index + {offset} ))\nexport {index}="$jobferry_index"'
+)
 _LINE = r"""
 jobferry_command={number}
 eval {line}
@@ -120,16 +125,20 @@ def render(
     uuid: str,
     work: str = "",
     bell: str = "",
+    part: Optional["Part"] = None,
+    label: str = "",
 ) -> str:
     """The batch script of a job.
 
     :param work: the directory the job runs in; default `paths.work`.
     :param bell: the root's bell file (`Root.bell`); default `bell` beside the workdir.
+    :param part: the part of a split array that it is for (`core.arrays`); `spec` is then the part's.
+    :param label: what stands for the UUID in the batch job's name (`arrays.part_name`); default the UUID.
 
     Raises UserError for a value that cannot stand in a script.
     """
     bell = bell or os.path.join(os.path.dirname(paths.workdir.rstrip("/")), "bell")
-    directives = scheduler.directives(spec, cluster, paths, uuid)
+    directives = scheduler.directives(spec, cluster, paths, label or uuid)
     head = _HEAD.format(
         uuid=re.sub(r"[^A-Za-z0-9-]", "", uuid),
         quoted_uuid=quote(uuid),
@@ -138,6 +147,7 @@ def render(
         bell=quote(bell),
         restarts=scheduler.restart_variable,
         index=scheduler.array_index_variable,
+        shift=_SHIFT.format(offset=part.offset, index=scheduler.array_index_variable) if part and part.offset else "",
         native=scheduler.job_id_variable,
     )
     parts = ["#!/bin/sh"] + directives + [head.rstrip("\n")]

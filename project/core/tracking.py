@@ -5,7 +5,7 @@ The watcher's round, for all jobs at once::
     queue = scheduler.parse_queue(…)                  # None when it gave no answer
     ids = wanted(document, queue, known)              # per job; [] = nothing to ask the accounting
     history = scheduler.parse_history(…)              # all jobs' ids in one query; None when it was not asked or gave no answer
-    verdict = judge(document, queue, history, ends.read_facts(texts), age, known)
+    verdict = judge(document, queue, history, ends.read_facts(texts), age, known, scheduler.keeps_history, wished)
     known, age = verdict.ended, age.after(seconds since the last round, verdict)
 
 `known` and `age` may be forgotten (a new watcher starts with `{}` and `Age()`): that costs a query and some waiting.
@@ -14,14 +14,18 @@ The rules. The queue's word counts for what lives, the accounting's for what has
 Nothing is ended because it is missing: without the accounting, the batch script's own exit code is taken after GRACE (with a
 note); without that, the job stays as it was until both have answered for LOST seconds (RUNAWAY, when the accounting still
 calls it running) without knowing it: then it is `lost`.
+A manager that keeps no history (`Scheduler.keeps_history`): the batch script's exit code is taken at once when the queue does not
+show the job any more, and a job that left the queue without one is `lost` after GRACE, or cancelled when that was wished.
 A row that bears another job's name is another job: an id is used again when a controller lost its state. No clock of one
 machine is compared with a clock of another: `age` is the watcher's own count of seconds.
 """
 
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from project.core import ends, states
+from project.core import arrays, ends, states
+from project.core.arrays import Placed
 from project.core.ends import Fact
+from project.core.resources import Array, array_of
 from project.core.schedulers import base
 from project.core.schedulers.base import Element
 
@@ -36,6 +40,9 @@ RUNAWAY = 24 * 3600.0
 ROUND = 120.0
 # More elements than this are asked for as a whole job.
 ASK_EACH = 100
+
+# A shell's exit statuses above this are deaths by signal.
+_SIGNAL_CODES = 128
 
 # Ends that Slurm may follow by another run of the same job.
 _PASSING = ("node_failure", "preempted")
@@ -90,26 +97,35 @@ class Age(NamedTuple):
         return Age(self.gone + passed, silent, verdict.unresolved)
 
 
+def elements(document: Mapping[str, Any]) -> Optional[Array]:
+    """The array that the document's input asks for, None for a job that is none."""
+    return array_of((document.get("user_input") or {}).get("resources"))
+
+
 def array_size(document: Mapping[str, Any]) -> Optional[int]:
     """The number of elements, None for a job that is no array."""
-    size = ((document.get("user_input") or {}).get("resources") or {}).get("nbr_jobs_in_array")
-    return size if isinstance(size, int) and not isinstance(size, bool) and size > 0 else None
+    array = elements(document)
+    return None if array is None else len(array.indices())
 
 
 def wanted(
     document: Mapping[str, Any], queue: Optional[Sequence[Element]], known: Mapping[Optional[int], Element]
 ) -> List[str]:
     """The native ids to ask the accounting for: of what the queue does not show alive and whose end is not known yet."""
-    native_id = document.get("native_id")
-    if queue is None or not native_id:
+    places = arrays.placed(document)
+    if queue is None or not places:
         return []
     rows = _rows(document, queue)
     open_ones = [index for index in _indices(document) if not _alive(rows.get(index)) and not (known.get(index))]
     if not open_ones:
         return []
-    if array_size(document) is None or len(open_ones) > ASK_EACH:
-        return [str(native_id)]
-    return ["{}_{}".format(native_id, index) for index in open_ones]
+    if open_ones == [None]:
+        return [places[0].native_id]
+    where = _Where(document)
+    found = [where.of(index) for index in open_ones if index is not None]
+    if len(open_ones) > ASK_EACH:
+        return list(dict.fromkeys(native_id for native_id, _ in found))
+    return ["{}_{}".format(native_id, index) for native_id, index in found]
 
 
 def judge(
@@ -119,13 +135,19 @@ def judge(
     facts: Mapping[Optional[int], Fact],
     age: Age,
     known: Mapping[Optional[int], Element],
+    keeps_history: bool = True,
+    wished: bool = False,
 ) -> Verdict:
-    """The verdict on one job; `queue` and `history` may hold other jobs' rows too."""
+    """The verdict on one job; `queue` and `history` may hold other jobs' rows too.
+
+    :param keeps_history: False when nothing is kept of a job that left the queue; `history` is then None.
+    :param wished: that its owner asked to cancel it, which only counts for such a job.
+    """
     if queue is None:
         return Verdict("", message="the workload manager's queue gave no answer", ended=dict(known), answered=False)
     in_queue = _rows(document, queue)
     in_history = _rows(document, history or ())
-    case = _Case(history is not None, age)
+    case = _Case(history is not None, age) if keeps_history else _Forgetful(age, wished)
     found = {}  # type: Dict[Optional[int], Element]
     doubtful = {}  # type: Dict[Optional[int], Element]
     for index in _indices(document):
@@ -137,7 +159,7 @@ def judge(
         if element is not None:
             found[index] = element
         else:
-            doubtful[index] = row or record or _nothing(document, index)
+            doubtful[index] = row or record or Element("", index, "", base.UNKNOWN)
     return _sum_up(document, found, doubtful, facts, case)
 
 
@@ -158,7 +180,7 @@ def _sum_up(
         run = max(run, 1)
     verdict = Verdict(
         "",
-        job_status=ends.job_status(every, array_size(document) is not None),
+        job_status=ends.job_status(every, _Where(document).of if elements(document) is not None else None),
         notes=case.notes(document, ended, facts),
         run=run,
         ended=ended,
@@ -253,32 +275,69 @@ class _Case:
         return notes
 
 
+class _Forgetful(_Case):
+    """The same with a manager that keeps nothing of a job that left its queue."""
+
+    def __init__(self, age: Age, wished: bool) -> None:
+        super().__init__(False, age)
+        self._wished = wished
+
+    def resolve(self, row: Optional[Element], record: Optional[Element], fact: Optional[Fact]) -> Optional[Element]:  # noqa: ARG002
+        if row is not None:
+            return row if row.state != base.UNKNOWN else None
+        if fact is not None and fact.ended:
+            found = ends.from_fact(fact)
+            killed = fact.signal or (fact.exit_code or 0) > _SIGNAL_CODES
+            return found._replace(condition="cancelled_by_user") if self._wished and killed else found
+        if self.age.gone >= GRACE:
+            return Element("", None, "UNKNOWN", base.DONE, "cancelled_by_user" if self._wished else "lost")
+        return None
+
+
 def _alive(row: Optional[Element]) -> bool:
     return row is not None and row.state in (base.WAITING, base.HELD, base.RUNNING)
 
 
 def _indices(document: Mapping[str, Any]) -> Sequence[Optional[int]]:
-    size = array_size(document)
-    return [None] if size is None else range(size)
+    array = elements(document)
+    return [None] if array is None else array.indices()
 
 
-def _nothing(document: Mapping[str, Any], index: Optional[int]) -> Element:
-    native_id = str(document.get("native_id") or "")
-    return Element(native_id, index, "", base.UNKNOWN)
+class _Where:
+    """In which array of the manager the elements are, and what their indices are there (`core.arrays`)."""
+
+    def __init__(self, document: Mapping[str, Any]) -> None:
+        self._places = arrays.placed(document)
+        self._known = {}  # type: Dict[int, Placed]
+        if len(self._places) > 1:
+            for place in self._places:
+                self._known.update((index + place.offset, place) for index in Array(place.span).indices())
+
+    def of(self, index: int) -> Tuple[str, int]:
+        """The native id and the index there."""
+        place = self._known.get(index) or (self._places[0] if self._places else Placed(""))
+        return place.native_id, index - place.offset
 
 
-def _rows(document: Mapping[str, Any], elements: Sequence[Element]) -> Dict[Optional[int], Element]:
-    """The rows of this job by index; a row for many elements stands for those that have no row of their own."""
-    native_id, uuid = str(document.get("native_id") or ""), str(document.get("job_uuid") or "")
-    mine = [one for one in elements if one.native_id == native_id and (not one.name or uuid in one.name)]
-    size = array_size(document)
+def _rows(document: Mapping[str, Any], rows: Sequence[Element]) -> Dict[Optional[int], Element]:
+    """The rows of this job by the user's index; a row for many elements stands for those that have no row of their own."""
+    uuid = str(document.get("job_uuid") or "")
+    places = {place.native_id: place for place in arrays.placed(document)}
+    mine = [one for one in rows if one.native_id in places and (not one.name or uuid in one.name)]
+    array = elements(document)
     found = {}  # type: Dict[Optional[int], Element]
-    if size is None:
+    if array is None:
         # Several rows are the components of a heterogeneous job: the one that lives counts.
         found.update((None, one) for one in sorted(mine, key=_alive) if one.index is None and not one.span)
         return found
+    indices = array.indices()
+    known = indices if isinstance(indices, range) else frozenset(indices)
     for one in mine:
+        offset = places[one.native_id].offset
         if one.span:
-            found.update((index, one) for index in base.span_indices(one.span) if index < size)
-    found.update((one.index, one) for one in mine if one.index is not None and one.index < size)
+            found.update((index + offset, one) for index in base.span_indices(one.span) if index + offset in known)
+    for one in mine:
+        index = None if one.index is None else one.index + places[one.native_id].offset
+        if index is not None and index in known:
+            found[index] = one
     return found

@@ -1,6 +1,7 @@
 """Verdicts: every true end, and that nothing is ended by being absent."""
 
 import itertools
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -318,6 +319,110 @@ def test_a_large_waiting_array_stays_one_entry():
     verdict = array(live(base.WAITING, span="0-9999%50"), size=10_000)
     assert verdict.state == states.QUEUED
     assert len(verdict.job_status["State"]) == 1
+
+
+# A manager that keeps nothing of a job that left its queue
+
+
+def forgetful(queue, facts=None, age=None, wished=False):
+    return tracking.judge(document(), queue, None, facts or {}, age or Age(), {}, False, wished)
+
+
+@pytest.mark.parametrize(("code", "expected"), [(0, (states.FINISHED, "ok", 0)), (3, (states.FAILED, "exit_code", 3))])
+def test_without_a_history_the_scripts_word_is_taken_at_once(code, expected):
+    verdict = forgetful([], {None: Fact(1, True, code, 2)})
+    assert state(verdict) == expected
+    assert verdict.notes == []
+    assert forgetful([live(base.RUNNING)], {None: Fact(1, True, code, 2)}).state == states.RUNNING
+
+
+def test_without_a_history_a_job_that_left_without_a_word_is_lost_or_cancelled():
+    for facts in ({}, {None: Fact(1)}):
+        assert forgetful([], facts).state == ""
+        assert forgetful([], facts, wished=True).state == ""
+        assert state(forgetful([], facts, OLD)) == (states.FAILED, "lost", None)
+        assert state(forgetful([], facts, OLD, wished=True)) == (states.CANCELLED, "cancelled_by_user", None)
+    age = Age().after(1, forgetful([])).after(GRACE, forgetful([]))
+    assert state(forgetful([], {}, age)) == (states.FAILED, "lost", None)
+
+
+def test_without_a_history_a_killed_script_was_cancelled_only_when_that_was_wished():
+    facts = {None: Fact(1, True, 143, 1, "TERM")}
+    assert state(forgetful([], facts, wished=True)) == (states.CANCELLED, "cancelled_by_user", 143)
+    assert state(forgetful([], facts)) == (states.FAILED, "exit_code", 143)
+    assert state(forgetful([], {None: Fact(1, True, 0)}, wished=True)) == (states.FINISHED, "ok", 0)
+    assert state(forgetful([], {None: Fact(1, True, 2)}, wished=True)) == (states.FAILED, "exit_code", 2)
+
+
+def test_without_a_history_an_odd_word_or_no_answer_ends_nothing():
+    assert forgetful([live(base.UNKNOWN)], {None: Fact(1, True, 0)}, OLD).state == ""
+    assert forgetful(None, {None: Fact(1, True, 0)}, OLD).state == ""
+
+
+# Arrays of other indices than 0 to n - 1, and arrays in parts
+
+
+def odd_array(text, **fields):
+    doc = document(**fields)
+    doc["user_input"]["resources"] = {"array": text}
+    return doc
+
+
+def part(native_id, state_word, index=None, span=""):
+    row = live(state_word, index, span=span)
+    return row._replace(native_id=native_id)
+
+
+def test_indices_need_not_be_dense():
+    doc = odd_array("1,5-9:2%2")
+    verdict = judge([live(base.WAITING, span="5-9:2%2"), live(base.RUNNING, 1)], doc=doc)
+    assert verdict.job_status["JobID"] == ["7_1", "7_5", "7_7", "7_9"]
+    assert verdict.job_status["State"] == ["RUNNING", "PENDING", "PENDING", "PENDING"]
+    assert tracking.array_size(doc) == 4
+    assert tracking.wanted(doc, [], {}) == ["7_1", "7_5", "7_7", "7_9"]
+    history = [done("ok", 0, index) for index in (1, 5, 7)] + [done("exit_code", 3, 9)]
+    assert state(judge([], history, doc=doc)) == (states.FAILED, "exit_code", 3)
+    assert "element 9" in judge([], history, doc=doc).message
+
+
+PARTS = [{"native_id": "7", "offset": 0, "span": "0-2"}, {"native_id": "8", "offset": 3, "span": "0-1"}]
+
+
+def test_the_parts_of_an_array_are_one_job():
+    doc = odd_array("0-4", native_id="7,8", parts=PARTS)
+    rows = [part("7", base.RUNNING, 1), part("7", base.WAITING, span="2"), part("8", base.WAITING, span="0-1")]
+    verdict = judge(rows, [done("ok", 0, 0)], doc=doc)
+    assert verdict.state == states.RUNNING
+    assert verdict.job_status["JobID"] == ["7_0", "7_1", "7_2", "8_0", "8_1"]
+    assert verdict.job_status["State"] == ["COMPLETED", "RUNNING", "PENDING", "PENDING", "PENDING"]
+    assert tracking.wanted(doc, rows, {}) == ["7_0"]
+    assert tracking.wanted(doc, [], {}) == ["7_0", "7_1", "7_2", "8_0", "8_1"]
+    history = [done("ok", 0, index) for index in range(3)]
+    ended = [done("ok", 0, 0)._replace(native_id="8"), done("timeout", 0, 1)._replace(native_id="8")]
+    verdict = judge([], history + ended, doc=doc)
+    assert state(verdict) == (states.FAILED, "timeout", None)
+    assert "element 4" in verdict.message
+    assert judge([], history, doc=doc).unresolved == 2
+
+
+def test_a_part_that_begins_elsewhere_is_read_back():
+    doc = odd_array("0-3", native_id="7", parts=[{"native_id": "7", "offset": -1, "span": "1-4"}])
+    history = [done("ok", 0, index) for index in (1, 2, 3)] + [done("exit_code", 5, 4)]
+    verdict = judge([], history, {3: Fact(1, True, 5, 1)}, doc=doc)
+    assert "element 3 ended with exit code 5 in `make`" in verdict.message
+    assert verdict.job_status["JobID"] == ["7_1", "7_2", "7_3", "7_4"]
+
+
+def test_ten_thousand_elements_in_parts_are_quick():
+    rows = [{"native_id": str(number), "offset": 1000 * number, "span": "0-999"} for number in range(10)]
+    doc = odd_array("0-9999", native_id=",".join(map(str, range(10))), parts=rows)
+    queue = [part(str(number), base.WAITING, span="0-999%5") for number in range(10)]
+    begin = time.monotonic()
+    verdict = judge(queue, doc=doc)
+    assert time.monotonic() - begin < 2
+    assert verdict.state == states.QUEUED
+    assert len(verdict.job_status["State"]) == 10
+    assert tracking.wanted(doc, [], {}) == [str(number) for number in range(10)]
 
 
 # What to ask, and for how long
