@@ -4,21 +4,10 @@ import argparse
 from typing import Any
 
 from project.commands.base import Document, Session
-from project.core import clusters
+from project.core import clusters, schema
 from project.engine import inventory
 
-FIELDS = (
-    "hostname",
-    "port",
-    "workload_manager",
-    "preferred_jobs",
-    "partition",
-    "username",
-    "workdir",
-    "python",
-    "profile",
-    "retry",
-)
+FIELDS = tuple(key for key in schema.load("cluster")["properties"] if key not in {"_id", "name", "status"})
 
 
 def named(session: Session, name: str) -> Document:

@@ -1,4 +1,8 @@
-"""Add or change every cluster of FILE, a YAML list of clusters. Importing again updates by name."""
+"""Add or change every cluster of FILE, a YAML list of clusters or psik's configuration file. Importing again updates by name.
+
+Every backend of a psik.json becomes a cluster of that name (of version 1.2: psik-slurm, psik-local, ...) that is this machine,
+whose own workload manager is used without a connection.
+"""
 
 import argparse
 
@@ -9,19 +13,22 @@ from project.render.text import clean
 EXAMPLES = """\
 examples:
   {prog} clusters import clusters.yml
+  {prog} clusters import ~/.config/psik.json
 """
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """FILE."""
-    parser.add_argument("file", metavar="FILE", help="a YAML list of clusters")
+    parser.add_argument("file", metavar="FILE", help="a YAML list of clusters, or psik's psik.json")
 
 
 def run(session: Session) -> Answer:
     """Check the whole file first, then import it."""
     from project import spec
 
-    found = spec.load_clusters(session.args.file)
+    found, notes = spec.load_clusters_or_config(session.args.file)
+    for note in notes:
+        session.output.warn(note)
     rows = [{"name": str(cluster["name"]), "result": clusters.put(session, cluster)} for cluster in found]
     text = "\n".join(f"{clean(row['name'])}: {row['result']}" for row in rows)
     return Answer(data={"clusters": rows}, text=text, ids=[row["name"] for row in rows])

@@ -17,7 +17,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(session: Session) -> Answer:
     """Remove it."""
     cluster = clusters.named(session, session.args.name)
-    if inventory.is_here(cluster):
+    if inventory.is_built_in(cluster):
         raise UserError("local is this machine; it is always there.", "There is nothing to remove.")
     session.api.delete_cluster(str(cluster["name"]))
     return Answer(

@@ -14,7 +14,12 @@ LOCAL = "local"
 
 
 def is_here(cluster: Cluster) -> bool:
-    """True for the built-in cluster: this machine, reached without a connection."""
+    """True for a cluster that is this machine, reached without a connection: the built-in one, or one that says so."""
+    return cluster.get("transport") == LOCAL or is_built_in(cluster)
+
+
+def is_built_in(cluster: Cluster) -> bool:
+    """True for the cluster `local` that nobody has to add."""
     return cluster.get("name") == LOCAL and cluster.get("hostname") in {None, "", "localhost", LOCAL}
 
 

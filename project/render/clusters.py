@@ -32,7 +32,9 @@ def listing(clusters: Sequence[Cluster], output: Output) -> str:
 
 
 def here(cluster: Cluster) -> bool:
-    """True for the built-in cluster."""
+    """True for this machine: the built-in cluster, or one with `transport: local`."""
+    if cluster.get("transport") == "local":
+        return True
     return cluster.get("name") == "local" and cluster.get("hostname") in (None, "", "localhost", "local")
 
 

@@ -11,7 +11,7 @@ from project.core import clusters, jobspec, modulesfile, schema
 from project.core.errors import InputError, Problem
 from project.core.modulesfile import Modules, Step
 from project.core.words import did_you_mean, near
-from project.spec import share
+from project.spec import psikconfig, share, specfile
 from project.spec.loader import Loaded, load
 from project.spec.marks import Mark
 
@@ -54,7 +54,16 @@ def load_modules(path: str | Path) -> Modules:
 
 def load_clusters(path: str | Path) -> list[dict[str, Any]]:
     """The cluster documents of a clusters file, with their defaults. Raises InputError with every problem."""
-    loaded = load(path)
+    return _clusters(load(path))
+
+
+def load_clusters_or_config(path: str | Path) -> tuple[list[dict[str, Any]], list[str]]:
+    """As `load_clusters`, also from psik's configuration file; and notes for people."""
+    loaded = specfile.read(path)
+    return psikconfig.convert(loaded) if psikconfig.is_config(loaded.data) else (_clusters(loaded), [])
+
+
+def _clusters(loaded: Loaded) -> list[dict[str, Any]]:
     wanted = schema.load("cluster")
     several: dict[str, Any] = {"type": "array", "items": wanted, "$defs": wanted["$defs"], "minItems": 1}
     if isinstance(loaded.data, dict):

@@ -69,18 +69,23 @@ def load(path: str | Path, overrides: Iterable[str] = ()) -> Loaded:
 
     Raises UserError when it cannot be read and InputError when it is no YAML.
     """
-    source = str(path)
-    text = _read(Path(path))
+    return parse(text(path), path, overrides)
+
+
+def parse(whole: str, path: str | Path, overrides: Iterable[str] = ()) -> Loaded:
+    """As `load`; `whole` is the text of the file `path`."""
     # PyYAML takes 30 ms to import; a command that reads no file need not pay for it.
     from project.spec import yamltext
 
-    data, marks = yamltext.parse(text, source)
+    data, marks = yamltext.parse(whole, str(path))
     for override in overrides:
         data = overrides_module.apply(data, marks, override)
-    return Loaded(data, source, Path(path).absolute().parent, marks)
+    return Loaded(data, str(path), Path(path).absolute().parent, marks)
 
 
-def _read(path: Path) -> str:
+def text(path: str | Path) -> str:
+    """The text of a file, at most LARGEST bytes of UTF-8. Raises UserError when it cannot be read, InputError when it is no text."""
+    path = Path(path)
     try:
         with path.open("rb") as stream:
             raw = stream.read(LARGEST + 1)

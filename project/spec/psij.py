@@ -146,7 +146,8 @@ def _arguments(draft: Draft, spec: Fields) -> list[str]:
 def _text(words: list[str], launcher: str, count: int, paths: dict[str, str]) -> str:
     """The script: pre_launch, the program by its launcher, post_launch; its exit status is the program's.
 
-    As in PSI/J's launchers, a line of pre_launch or post_launch that fails ends the job.
+    As in PSI/J's launchers, a line of pre_launch or post_launch that fails ends the job. Of several copies it is the first
+    exit status that is not 0.
     """
     command = conversion.shell_words(words)
     streams = ""
@@ -172,7 +173,9 @@ while [ "$psij_index" -le {count} ]; do
   psij_pids="$psij_pids $!" psij_index=$(( psij_index + 1 ))
 done
 for psij_pid in $psij_pids; do
-  wait "$psij_pid" || psij_code=$?
+  wait "$psij_pid"
+  psij_one=$?
+  [ "$psij_code" -ne 0 ] || psij_code=$psij_one
 done
 """
 

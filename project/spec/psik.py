@@ -90,6 +90,13 @@ def _backend(draft: Draft, spec: Fields) -> None:
         return
     backend = Fields(draft, value, BACKEND, "backend")
     draft.manager = backend.text("type")
+    there = draft.scheduler.name if draft.scheduler is not None else draft.manager
+    if draft.manager and draft.manager != there:
+        if backend.data.get("attributes"):
+            hint = "Choose another cluster with --cluster, or leave them out."
+            message = f"are options of {draft.manager}; the cluster's workload manager is {there}."
+            draft.problem("backend.attributes", message, None, hint)
+        draft.notes.append(f"backend.type is {draft.manager}; the cluster's workload manager is {there}.")
     for name, key in (("queue_name", "queue"), ("project_name", "account"), ("reservation_id", "reservation")):
         draft.put(f"resources.{key}", backend.text(name), f"backend.{name}")
     # psik 3's `attributes` win over the backend's (JobManager.create); 1.2 has only these.
