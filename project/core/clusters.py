@@ -1,8 +1,9 @@
 """Cluster documents: checked, and in the one form that the rest of the program reads."""
 
+import shlex
 from typing import Any, Dict, List
 
-from project.core import schema
+from project.core import profiles, schedulers, schema
 from project.core.errors import InputError, Problem
 from project.core.jobspec import texts
 
@@ -11,7 +12,19 @@ DEFAULT_WORKDIR = "$HOME/.jobferry/jobs"
 
 def problems(document: Any) -> List[Problem]:
     """Everything wrong with one cluster document."""
-    return schema.problems(document, schema.load("cluster"))
+    found = schema.problems(document, schema.load("cluster"))
+    return found or meaning(document)
+
+
+def meaning(document: Dict[str, Any]) -> List[Problem]:
+    """What the schema cannot say of a document that it has nothing against."""
+    found = profiles.problems(document, schedulers.SCHEDULERS.get(str(document.get("workload_manager"))))
+    launcher = document.get("launcher")
+    try:
+        words = shlex.split(launcher) if launcher is not None else ["none"]
+    except ValueError:
+        return [*found, Problem("launcher", "has a quote that is not closed.", launcher)]
+    return found if words else [*found, Problem("launcher", "is empty.", launcher, "Write none for no launcher.")]
 
 
 def normalise(document: Dict[str, Any]) -> Dict[str, Any]:

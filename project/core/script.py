@@ -17,9 +17,12 @@ line. Nothing that goes wrong in this bookkeeping (a full disk) changes how the 
 
 import os
 import re
-from typing import TYPE_CHECKING, Any, List, Mapping, Optional
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, NamedTuple, Optional
 
+from project.core import lines as lines_module
+from project.core import payload, profiles
 from project.core.errors import UserError
+from project.core.lines import Line, ours
 from project.core.process import quote
 
 if TYPE_CHECKING:
@@ -28,14 +31,15 @@ if TYPE_CHECKING:
     from project.core.paths import JobPaths
     from project.core.schedulers.base import Scheduler
 
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
-
 # {placeholders} are filled by _HEAD.format: braces of the shell are doubled.
 _HEAD = r"""
 # jobferry: job {uuid}
 jobferry_folder={folder}
 jobferry_run=$(( ${{{restarts}:-0}} + 1 ))
-jobferry_index=${{{index}:-}}{shift}
+jobferry_index=${{{index}:-}}
+# A job that is no array has no index; some managers say 0 or a word then.
+case $jobferry_index in *[!0-9]*) jobferry_index= ;; esac
+[ "${{jobferry_index:-{lowest}}}" -ge {lowest} ] || jobferry_index={shift}
 jobferry_native=${{{native}:-}}
 jobferry_name=$jobferry_run${{jobferry_index:+.$jobferry_index}}
 jobferry_row=$jobferry_run
@@ -70,6 +74,7 @@ jobferry_end() {{
   }} | jobferry_fact "ended.$jobferry_name"
   if [ "$1" -eq 0 ]; then jobferry_tell completed 0; else jobferry_tell failed "$1"; fi
 }}
+jobferry_epilogue() {{ :; }}
 jobferry_exit() {{
   jobferry_code=$?
   trap - EXIT
@@ -77,6 +82,7 @@ jobferry_exit() {{
   set +eux
   PATH=$jobferry_path
   [ "$jobferry_code" -ne 0 ] || jobferry_code=$jobferry_stop
+  jobferry_epilogue
   ( jobferry_end "$jobferry_code" ) > /dev/null 2>&1 < /dev/null
   exit "$jobferry_code"
 }}
@@ -93,22 +99,11 @@ if ( : >> "$jobferry_folder/log/stdout.$jobferry_name" && : >> "$jobferry_folder
   exec >> "$jobferry_folder/log/stdout.$jobferry_name" 2>> "$jobferry_folder/log/stderr.$jobferry_name"
 fi
 ( jobferry_start ) > /dev/null 2>&1 < /dev/null
-cd -- {work} || exit
-
-export JOBFERRY_JOB={quoted_uuid}
-export JOBFERRY_RUN="$jobferry_run"
-export JOBFERRY_INDEX="$jobferry_index"
 """
 # The manager's indices of this part are not the user's; the programs see the user's alone.
 _SHIFT = (
     '\n[ -z "$jobferry_index" ] || jobferry_index=$(( jobferry_index + {offset} ))\nexport {index}="$jobferry_index"'
 )
-_LINE = r"""
-jobferry_command={number}
-eval {line}
-jobferry_code=$?
-[ "$jobferry_code" -eq 0 ] && [ "$jobferry_stop" -eq 0 ] || exit "$jobferry_code"
-"""
 
 
 def job_name(uuid: str, name: str = "") -> str:
@@ -127,36 +122,62 @@ def render(
     bell: str = "",
     part: Optional["Part"] = None,
     label: str = "",
+    elements: int = 0,
 ) -> str:
     """The batch script of a job.
 
-    :param work: the directory the job runs in; default `paths.work`.
+    :param work: the directory the job runs in, absolute; default `paths.work`.
     :param bell: the root's bell file (`Root.bell`); default `bell` beside the workdir.
     :param part: the part of a split array that it is for (`core.arrays`); `spec` is then the part's.
     :param label: what stands for the UUID in the batch job's name (`arrays.part_name`); default the UUID.
+    :param elements: how many elements the whole array has; default those of `spec`.
 
-    Raises UserError for a value that cannot stand in a script.
+    Raises UserError for a value that cannot stand in a script, InputError for a profile that is none.
     """
-    bell = bell or os.path.join(os.path.dirname(paths.workdir.rstrip("/")), "bell")
-    directives = scheduler.directives(spec, cluster, paths, label or uuid)
-    head = _HEAD.format(
-        uuid=re.sub(r"[^A-Za-z0-9-]", "", uuid),
-        quoted_uuid=quote(uuid),
-        folder=quote(paths.folder),
-        work=quote(work or paths.work),
-        bell=quote(bell),
-        restarts=scheduler.restart_variable,
-        index=scheduler.array_index_variable,
-        shift=_SHIFT.format(offset=part.offset, index=scheduler.array_index_variable) if part and part.offset else "",
-        native=scheduler.job_id_variable,
-    )
-    parts = ["#!/bin/sh"] + directives + [head.rstrip("\n")]
-    parts += _exports(spec.env)
-    parts += _profile(cluster)
-    parts += [
-        _LINE.format(number=number, line=quote(line)).rstrip("\n") for number, line in enumerate(spec.execution, 1)
-    ]
-    text = "\n".join(parts) + "\n"
+    where = _Where(cluster, scheduler, paths, uuid, work or paths.work, bell or _bell(paths), part, elements)
+    spec = profiles.applied(spec, cluster, scheduler)
+    header = [Line(text) for text in scheduler.directives(spec, cluster, paths, label or uuid)]
+    return _text(_lines(spec, header, where))
+
+
+def explain(
+    spec: "JobSpec",
+    cluster: Mapping[str, Any],
+    scheduler: "Scheduler",
+    paths: "JobPaths",
+    uuid: str,
+    work: str = "",
+    bell: str = "",
+) -> List[Line]:
+    """The same batch script line by line, each with where it comes from; parameters and errors as for `render`."""
+    where = _Where(cluster, scheduler, paths, uuid, work or paths.work, bell or _bell(paths))
+    site = profiles.site_options(spec, cluster, scheduler)
+    spec = profiles.applied(spec, cluster, scheduler)
+    header = lines_module.directives(scheduler, spec, cluster, paths, uuid, site)
+    found = _lines(spec, header, where)
+    _text(found)
+    return [Line(text, line.origin) for line in found for text in line.text.split("\n")]
+
+
+class _Where(NamedTuple):
+    """Where a script is for."""
+
+    cluster: Mapping[str, Any]
+    scheduler: "Scheduler"
+    paths: "JobPaths"
+    uuid: str
+    work: str
+    bell: str
+    part: Optional["Part"] = None
+    elements: int = 0
+
+
+def _bell(paths: "JobPaths") -> str:
+    return os.path.join(os.path.dirname(paths.workdir.rstrip("/")), "bell")
+
+
+def _text(found: List[Line]) -> str:
+    text = "\n".join(line.text for line in found) + "\n"
     if "\0" in text:
         raise UserError(
             "the batch script would hold a NUL character.", hint="Take it out of execution, env or the job's name."
@@ -164,15 +185,54 @@ def render(
     return text
 
 
-def _exports(env: Mapping[str, str]) -> List[str]:
-    for name in env:
-        if not _VARIABLE.match(name):
-            raise UserError("env: {!r} is no name of a variable.".format(name))
-    return ["export {}={}".format(name, quote(value)) for name, value in env.items()]
+def _lines(spec: "JobSpec", header: List[Line], where: _Where) -> List[Line]:
+    cluster, scheduler = where.cluster, where.scheduler
+    profile = profiles.parse(cluster, scheduler)
+    array = spec.resources.array
+    elements = where.elements or (len(array.indices()) if array else 0)
+    found = [Line("#!/bin/sh")]
+    # The site's first: of two equal options most managers take the last.
+    found += [Line(line, "profile.directives[{}]".format(number)) for number, line in enumerate(profile.directives)]
+    found += header + ours(_head(where)) + [Line("")]
+    if not spec.inherit_environment:
+        found += payload.emptied()
+    found += _entry(spec, where.work) + [Line("")]
+    found += payload.psik_variables(spec, cluster, scheduler)
+    found += payload.exports(profile.env, "profile.env") + payload.exports(spec.env)
+    found += payload.own_variables(spec, cluster, scheduler, where.uuid, where.work, elements)
+    if profile.first:
+        found += [Line(""), Line("# from the cluster's profile", "profile")] + profiles.evaluated(
+            profile.first, "profile"
+        )
+    blocks: Dict[str, List[Line]] = {
+        "modules": profiles.modules(profile),
+        "prologue": profiles.prologue(profile),
+        "execution": payload.execution(spec, where.paths),
+        "epilogue": [Line("jobferry_epilogue", "profile.epilogue")],
+    }
+    if profile.body:
+        return found + profiles.epilogue(profile) + [Line("")] + profiles.filled(profile.body, blocks)
+    return found + blocks["modules"] + blocks["prologue"] + profiles.epilogue(profile) + blocks["execution"]
 
 
-def _profile(cluster: Mapping[str, Any]) -> List[str]:
-    """The cluster's own lines (`module load …`); one that fails does not end the job, its lines need what it gives."""
-    profile = cluster.get("profile") or []
-    lines = [profile] if isinstance(profile, str) else list(profile)
-    return ["", "# from the cluster's profile"] + ["eval " + quote(line) for line in lines] if lines else []
+def _head(where: _Where) -> str:
+    scheduler, part = where.scheduler, where.part
+    index = scheduler.array_index_variable
+    return _HEAD.format(
+        uuid=re.sub(r"[^A-Za-z0-9-]", "", where.uuid),
+        folder=quote(where.paths.folder),
+        bell=quote(where.bell),
+        restarts=scheduler.restart_variable,
+        index=index,
+        lowest=scheduler.lowest_index,
+        shift=_SHIFT.format(offset=part.offset, index=index) if part and part.offset else "",
+        native=scheduler.job_id_variable,
+    )
+
+
+def _entry(spec: "JobSpec", work: str) -> List[Line]:
+    """Go to where the job runs. A `directory` of the node's own is made here: the login node's is another one."""
+    enter = "cd -- {} || exit".format(quote(work))
+    if not spec.directory:
+        return [Line(enter)]
+    return [Line("[ -d {0} ] || mkdir -p -- {0}".format(quote(work)), "directory"), Line(enter, "directory")]

@@ -74,6 +74,12 @@ def _clusters(loaded: Loaded) -> list[dict[str, Any]]:
         )
     loaded = _tidy(loaded, several)
     _refuse(loaded, schema.problems(loaded.data, several), "clusters file")
+    unmeant = [
+        problem._replace(key=f"[{number}].{problem.key}")
+        for number, document in enumerate(loaded.data)
+        for problem in clusters.meaning(document)
+    ]
+    _refuse(loaded, unmeant, "clusters file")
     seen: dict[str, int] = {}
     twice = []
     for number, document in enumerate(loaded.data):
