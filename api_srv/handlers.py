@@ -129,7 +129,8 @@ def get_metrics(services: Services, account: Account, params: Params, query: Par
     lines = []
     for name, what, counts in (
         ("jobferry_jobs", "Jobs by state.", services.store.counts()),
-        ("jobferry_outbox", "Mails by state.", services.store.outbox_counts()),
+        ("jobferry_outbox", "Mails by state.", services.store.outbox_counts("mail")),
+        ("jobferry_webhooks", "Callbacks by state.", services.store.outbox_counts("webhook")),
     ):
         lines += [f"# HELP {name} {what}", f"# TYPE {name} gauge"]
         lines += [f'{name}{{state="{state}"}} {count}' for state, count in sorted(counts.items())]

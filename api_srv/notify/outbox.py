@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from api_srv.notify import messages
 from api_srv.notify.messages import Mail
-from api_srv.notify.port import SENT, UNDELIVERABLE, WAITING, OutboxStore, Row
+from api_srv.notify.port import MAIL, SENT, UNDELIVERABLE, WAITING, OutboxStore, Row
 from api_srv.notify.smtp import LaterError, RefusedMailError
 
 log = logging.getLogger(__name__)
@@ -147,9 +147,10 @@ class Worker:
         for to, mine in jobs.items():
             if (
                 len(mine) > 1
-                and len(self._store.outbox_rows(to=to, state=WAITING, limit=limits.backlog + 1)) > limits.backlog
+                and len(self._store.outbox_rows(to=to, state=WAITING, kind=MAIL, limit=limits.backlog + 1))
+                > limits.backlog
             ):
-                queue = self._store.outbox_rows(to=to, state=WAITING, limit=limits.digest)
+                queue = self._store.outbox_rows(to=to, state=WAITING, kind=MAIL, limit=limits.digest)
                 found[to] = [row for row in queue if row["job_uuid"] in mine]
         return found
 
@@ -158,12 +159,12 @@ class Worker:
         limits = self._limits
         if head["topic"] != "error":
             return self._deliver([head])
-        queue = self._store.outbox_rows(job_uuid=head["job_uuid"], state=WAITING, limit=limits.flood + 1)
+        queue = self._store.outbox_rows(job_uuid=head["job_uuid"], state=WAITING, kind=MAIL, limit=limits.flood + 1)
         errors = _leading(queue)
         recent = self._recent(head)
         if len(errors) + recent <= limits.flood:
             return self._deliver([head])
-        queue = self._store.outbox_rows(job_uuid=head["job_uuid"], state=WAITING, limit=limits.digest)
+        queue = self._store.outbox_rows(job_uuid=head["job_uuid"], state=WAITING, kind=MAIL, limit=limits.digest)
         errors = _leading(queue)
         # A change of state behind the errors ends the gathering: it must not be told late.
         if len(errors) == len(queue) < limits.digest:
@@ -227,7 +228,7 @@ class Worker:
     def _mail(self, taken: Sequence[Row]) -> Mail:
         """The row's mail, or the digest of many; it answers the job's first mail, so that a reader shows one thread."""
         row = taken[0]
-        first = self._store.outbox_rows(job_uuid=row["job_uuid"], limit=1)
+        first = self._store.outbox_rows(job_uuid=row["job_uuid"], kind=MAIL, limit=1)
         thread = str(first[0]["message_id"]) if first and first[0]["id"] != row["id"] else ""
         if len(taken) > 1:
             return replace(messages.digest(taken), references=thread)

@@ -1,13 +1,16 @@
-"""What the outbox needs of a store. Each `JobStore` has these five methods.
+"""What the outbox needs of a store. Each `JobStore` has these methods.
 
 A row is a dictionary::
 
     {"id": text, "order": whole number, growing in the order of insertion,
-     "job_uuid": …, "owner": account name, "kind": "mail", "topic": "state" | "error",
+     "job_uuid": …, "owner": account name, "kind": "mail" | "webhook", "topic": "state" | "error" | "webhook",
      "to": address, "subject": …, "summary": one line, "text": …, "html": …,
      "message_id": "<…@…>", "references": "",
      "event_id": …, "created": ISO time, "attempts": 0, "next": 0.0, "lease_until": 0.0, "lease_by": "",
      "state": "waiting" | "sent" | "undeliverable", "error": "", "settled": ISO time or ""}
+
+Rows of the kind `webhook` have the topic `webhook` and further fields (`notify.webhook`). Each kind has a queue of its own: mails and
+callbacks of one job do not wait for each other.
 
 `next` and `lease_until` are seconds since the epoch. `messages.Notifier` makes one; the store adds only `order` (unique,
 growing) when it writes the row in the transaction of its event. Its `id` is made of the job's and the event's: recording it twice
@@ -19,6 +22,9 @@ from typing import Any, Protocol
 
 Row = dict[str, Any]
 
+MAIL = "mail"
+WEBHOOK = "webhook"
+
 WAITING = "waiting"
 SENT = "sent"
 UNDELIVERABLE = "undeliverable"
@@ -27,8 +33,8 @@ UNDELIVERABLE = "undeliverable"
 class OutboxStore(Protocol):
     """The store as the outbox sees it."""
 
-    def outbox_heads(self, now: float, limit: int) -> list[Row]:
-        """Of each job its first waiting row (lowest order), where that is due (`next` ≤ now) and not leased (`lease_until` ≤ now).
+    def outbox_heads(self, now: float, limit: int, kind: str = "mail") -> list[Row]:
+        """Of each job its first waiting row of this kind (lowest order), where that is due (`next` ≤ now) and not leased (`lease_until` ≤ now).
 
         Lowest order first, at most `limit`. A job whose first waiting row is not due gives nothing: mails of one job go in order.
         """
@@ -42,6 +48,7 @@ class OutboxStore(Protocol):
         to: str = "",
         topic: str = "",
         state: str = "",
+        kind: str = "",
         newest: bool = False,
         limit: int = 1000,
     ) -> list[Row]:

@@ -130,8 +130,8 @@ class JobStore(abc.ABC):
     # Outbox
 
     @abc.abstractmethod
-    def outbox_heads(self, now: float, limit: int) -> list[Row]:
-        """Of each job its first waiting row, where that is due and not leased; lowest order first."""
+    def outbox_heads(self, now: float, limit: int, kind: str = "mail") -> list[Row]:
+        """Of each job its first waiting row of this kind, where that is due and not leased; lowest order first."""
 
     @abc.abstractmethod
     def outbox_rows(
@@ -142,6 +142,7 @@ class JobStore(abc.ABC):
         to: str = "",
         topic: str = "",
         state: str = "",
+        kind: str = "",
         newest: bool = False,
         limit: int = 1000,
     ) -> list[Row]:
@@ -160,8 +161,12 @@ class JobStore(abc.ABC):
         """Give back every lease of the holder; how many."""
 
     @abc.abstractmethod
-    def outbox_counts(self) -> dict[str, int]:
-        """Number of rows by state."""
+    def outbox_again(self, row_id: str, fields: Mapping[str, Any]) -> bool:
+        """Set `fields` on a row that is no longer waiting, and let it wait again; False when there is no such row."""
+
+    @abc.abstractmethod
+    def outbox_counts(self, kind: str = "") -> dict[str, int]:
+        """Number of rows (of this kind) by state."""
 
     @abc.abstractmethod
     def outbox_prune(self, before: str) -> int:

@@ -11,7 +11,7 @@ _CHUNK = 1000
 
 
 class MongoOutbox(JobStore):
-    """The part of the store that keeps mails."""
+    """The part of the store that keeps mails and callbacks."""
 
     connection: Connection
 
@@ -19,12 +19,15 @@ class MongoOutbox(JobStore):
     def recover(self) -> None:
         """Move what a process that died left inside job documents to where it belongs."""
 
-    def outbox_heads(self, now: float, limit: int) -> list[Row]:
+    def outbox_heads(self, now: float, limit: int, kind: str = "mail") -> list[Row]:
         with translated():
             self.recover()
             outbox = self.connection.database.outbox
             firsts = outbox.aggregate(
-                [{"$match": {"state": "waiting"}}, {"$group": {"_id": "$job_uuid", "order": {"$min": "$order"}}}]
+                [
+                    {"$match": {"state": "waiting", "kind": kind}},
+                    {"$group": {"_id": "$job_uuid", "order": {"$min": "$order"}}},
+                ]
             )
             orders = sorted(first["order"] for first in firsts)
             heads: list[Row] = []
@@ -48,10 +51,11 @@ class MongoOutbox(JobStore):
         to: str = "",
         topic: str = "",
         state: str = "",
+        kind: str = "",
         newest: bool = False,
         limit: int = 1000,
     ) -> list[Row]:
-        wanted = {"job_uuid": job_uuid, "owner": owner, "to": to, "topic": topic, "state": state}
+        wanted = {"job_uuid": job_uuid, "owner": owner, "to": to, "topic": topic, "state": state, "kind": kind}
         given = {key: value for key, value in wanted.items() if value}
         with translated():
             found = self.connection.database.outbox.find(given).sort("order", -1 if newest else 1).limit(limit)
@@ -85,9 +89,17 @@ class MongoOutbox(JobStore):
             change = {"$set": {"lease_by": "", "lease_until": 0.0}}
             return int(self.connection.database.outbox.update_many({"lease_by": holder}, change).matched_count)
 
-    def outbox_counts(self) -> dict[str, int]:
+    def outbox_again(self, row_id: str, fields: Mapping[str, Any]) -> bool:
+        change = {"$set": {**fields, "state": "waiting", "lease_by": "", "lease_until": 0.0}}
         with translated():
-            counted = self.connection.database.outbox.aggregate([{"$group": {"_id": "$state", "count": {"$sum": 1}}}])
+            done = {"_id": row_id, "state": {"$ne": "waiting"}}
+            return bool(self.connection.database.outbox.update_one(done, change).matched_count)
+
+    def outbox_counts(self, kind: str = "") -> dict[str, int]:
+        wanted = {"kind": kind} if kind else {}
+        with translated():
+            groups = [{"$match": wanted}, {"$group": {"_id": "$state", "count": {"$sum": 1}}}]
+            counted = self.connection.database.outbox.aggregate(groups)
             return {one["_id"]: one["count"] for one in counted}
 
     def outbox_prune(self, before: str) -> int:

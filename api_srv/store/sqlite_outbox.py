@@ -10,17 +10,18 @@ from api_srv.store.sqlite_file import Database
 
 _ORDER = '"order"'
 _CHUNK = 500
+_WAITING = {"state": "waiting", "lease_by": "", "lease_until": 0.0}
 
 
 class SqliteOutbox(JobStore):
-    """The part of the store that keeps mails."""
+    """The part of the store that keeps mails and callbacks."""
 
     database: Database
 
-    def outbox_heads(self, now: float, limit: int) -> list[Row]:
+    def outbox_heads(self, now: float, limit: int, kind: str = "mail") -> list[Row]:
         found = self.database.rows(
             f"SELECT {_ORDER}, document FROM outbox WHERE {_ORDER} IN"
-            f" (SELECT MIN({_ORDER}) FROM outbox WHERE state = 'waiting' GROUP BY job_uuid)"
+            f" (SELECT MIN({_ORDER}) FROM outbox WHERE state = 'waiting' AND {_of_kind(kind)} GROUP BY job_uuid)"
             f" AND next <= ? AND lease_until <= ? ORDER BY {_ORDER} LIMIT ?",
             (now, now, limit),
         )
@@ -34,12 +35,13 @@ class SqliteOutbox(JobStore):
         to: str = "",
         topic: str = "",
         state: str = "",
+        kind: str = "",
         newest: bool = False,
         limit: int = 1000,
     ) -> list[Row]:
         wanted = {"job_uuid": job_uuid, "owner": owner, "recipient": to, "topic": topic, "state": state}
         given = {column: value for column, value in wanted.items() if value}
-        where = " AND ".join(f"{column} = ?" for column in given) or "1"
+        where = " AND ".join([*(f"{column} = ?" for column in given), _of_kind(kind)])
         found = self.database.rows(
             f"SELECT {_ORDER}, document FROM outbox WHERE {where} ORDER BY {_ORDER} {'DESC' if newest else ''} LIMIT ?",
             (*given.values(), limit),
@@ -71,12 +73,25 @@ class SqliteOutbox(JobStore):
                 _update(connection, {**row, "lease_by": "", "lease_until": 0.0})
         return len(ids)
 
-    def outbox_counts(self) -> dict[str, int]:
-        return dict(self.database.rows("SELECT state, COUNT(*) FROM outbox GROUP BY state"))
+    def outbox_again(self, row_id: str, fields: Mapping[str, Any]) -> bool:
+        with self.database.write() as connection:
+            done = [row for row in _rows_of(connection, [row_id]) if row["state"] != "waiting"]
+            for row in done:
+                _update(connection, {**row, **fields, **_WAITING})
+        return bool(done)
+
+    def outbox_counts(self, kind: str = "") -> dict[str, int]:
+        sql = f"SELECT state, COUNT(*) FROM outbox WHERE {_of_kind(kind)} GROUP BY state"
+        return dict(self.database.rows(sql))
 
     def outbox_prune(self, before: str) -> int:
         with self.database.write() as connection:
             return connection.execute("DELETE FROM outbox WHERE state = 'sent' AND settled < ?", (before,)).rowcount
+
+
+def _of_kind(kind: str) -> str:
+    """The condition. The table has no column for the kind: it follows from the topic."""
+    return {"": "1", "webhook": "topic = 'webhook'", "mail": "topic <> 'webhook'"}[kind]
 
 
 def insert_rows(connection: sqlite3.Connection, rows: Sequence[Row]) -> int:

@@ -133,3 +133,27 @@ def info(document: Dict[str, Any]) -> str:
         return digits.group(0) if digits else "0"
     code = document.get("exit_code")
     return str(code) if isinstance(code, int) and not isinstance(code, bool) else "0"
+
+
+def mark(document: Dict[str, Any]) -> str:
+    """What a receiver knows after it was told of this document: the run and psik's word; empty where nobody is told."""
+    state = word(str(document.get("state")))
+    return "{} {}".format(number(document), state) if state else ""
+
+
+def body(document: Dict[str, Any], time: str) -> Dict[str, Any]:
+    """The message: psik's `Callback` (jobid, jobndx, state, info; it ignores other fields), and what we know beside it."""
+    return {
+        "jobid": stamp(document),
+        "jobndx": number(document),
+        "state": word(str(document.get("state"))),
+        "info": info(document),
+        "job_uuid": document.get("job_uuid"),
+        "jobferry_state": document.get("state"),
+        "condition": document.get("condition"),
+        "exit_code": document.get("exit_code"),
+        "native_id": document.get("native_id"),
+        "cluster": document.get("cluster"),
+        "name": document.get("name"),
+        "time": time,
+    }

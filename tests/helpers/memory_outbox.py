@@ -17,11 +17,11 @@ class MemoryOutbox:
                 if row["id"] not in known:
                     self.rows.append({**row, "order": len(self.rows) + 1})
 
-    def outbox_heads(self, now: float, limit: int) -> list[Row]:
+    def outbox_heads(self, now: float, limit: int, kind: str = "mail") -> list[Row]:
         with self._lock:
             first: dict[str, Row] = {}
             for row in self.rows:
-                if row["state"] == "waiting":
+                if row["state"] == "waiting" and row["kind"] == kind:
                     first.setdefault(row["job_uuid"], row)
             due = [dict(row) for row in first.values() if row["next"] <= now and row["lease_until"] <= now]
             return sorted(due, key=lambda row: int(row["order"]))[:limit]
