@@ -3,7 +3,8 @@
 1. The intent (when, under which name) is written and synced before the scheduler's command is started.
 2. The native id is written aside and renamed as soon as it is known.
 3. Whoever finds an intent without a native id asks the scheduler for the name first: the queue at once, the accounting
-   when the intent is older than its lag. Only when both answer, and both say no, is it submitted again.
+   when the intent is older than its lag; where there is no accounting, a job that ran already tells by its facts. Only when
+   both answer, and both say no, is it submitted again.
 4. The scheduler's command holds a lock of its own: one that outlives its killed agent is waited for before the asking.
    What a controller that is overloaded has been asked it may do a little later: the lag counts from the end of that command.
 5. The caller holds the job's `busy` lock all the while.
@@ -46,6 +47,9 @@ class Submission:
         self._spec = spec
         text = script.render(spec, self.cluster, self.scheduler, self.paths, self.folder.uuid, bell=bell)
         files.write_atomic(self.paths.script, text, 0o700)
+        others = self.scheduler.files(spec, self.cluster, self.paths, self.folder.uuid)
+        for name, content in others.items():
+            files.write_atomic(os.path.join(self.paths.scripts, name), content, 0o700)
         return script.job_name(self.folder.uuid, spec.name)
 
     def known(self) -> Optional[str]:
@@ -74,6 +78,28 @@ class Submission:
 
     def _ask(self, intent: Dict[str, Any]) -> Optional[str]:
         tried = time.time() if self._await_earlier() else float(intent.get("ended") or intent["time"])
+        return self._ran(intent) or self._listed(intent, tried) or self._ran(intent)
+
+    def _ran(self, intent: Dict[str, Any]) -> Optional[str]:
+        """The native id in a fact that the batch script wrote since then: where nothing is kept of a job that left the queue."""
+        if self.scheduler.keeps_history:
+            return None
+        for name in sorted(set(self._facts()) - set(intent.get("facts") or ())):
+            text = files.read_text(os.path.join(self.paths.facts, name)) or ""
+            ids = [line.split(" ", 1)[1].strip() for line in text.splitlines() if line.startswith("native_id ")]
+            if ids:
+                # A script that did not learn its number ran all the same.
+                self._remember(ids[0] or "0")
+                return ids[0] or "0"
+        return None
+
+    def _facts(self) -> List[str]:
+        try:
+            return [name for name in os.listdir(self.paths.facts) if name.startswith("started.")]
+        except FileNotFoundError:
+            return []
+
+    def _listed(self, intent: Dict[str, Any], tried: float) -> Optional[str]:
         age = max(0.0, time.time() - float(intent["time"]))
         for number, argv in enumerate(self.scheduler.find(intent["name"], base.since(age))):
             if number:
@@ -83,7 +109,7 @@ class Submission:
             if number and "accounting storage is disabled" in done.errors().lower():
                 # There is no second place on this cluster: the queue's word stands alone.
                 continue
-            found = self.scheduler.parse_find(done.text(), done.exit_status, done.errors())
+            found = self.scheduler.parse_find(done.text(), done.exit_status, done.errors(), intent["name"])
             if found:
                 self._remember(found[0])
                 return found[0]
@@ -91,7 +117,10 @@ class Submission:
 
     def submit(self, name: str) -> str:
         """Hand the script to the scheduler; the native id. Raises ClusterError as `Scheduler.submitted`."""
-        intent = {"time": time.time(), "name": name}
+        intent: Dict[str, Any] = {"time": time.time(), "name": name}
+        if not self.scheduler.keeps_history:
+            # What an earlier run wrote tells nothing of this one.
+            intent["facts"] = self._facts()
         files.write_json(self.paths.intent, intent)
         argv: List[str] = self.scheduler.submit(self.paths.script, self._spec, self.cluster)
         try:

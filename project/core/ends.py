@@ -12,7 +12,7 @@ MANY = 1000
 _FEW_FIELDS = ("JobID", "State", "ExitCode")
 # They change all the time while a job lives.
 _MOVING = ("Elapsed", "CPUTime", "ExitCode")
-_NAME = re.compile(r"(started|ended)\.([0-9]+)(?:\.([0-9]+))?\Z")
+_NAME = re.compile(r"(started|ended|stopped)\.([0-9]+)(?:\.([0-9]+))?\Z")
 _NUMBER = re.compile(r"[0-9]{1,9}\Z")
 _CANCELLED = ("cancelled_by_user", "cancelled_by_scheduler")
 _LISTED = 5
@@ -30,7 +30,11 @@ _SAID = {
 
 
 class Fact(NamedTuple):
-    """What the batch script of one element wrote in its last run (`core.script` documents the files)."""
+    """What the batch script of one element wrote in its last run (`core.script` documents the files).
+
+    `condition` is why something else ended it: `facts/stopped.N` with the line `condition timeout`, of the workload manager's own
+    helper (`schedulers.at_shell`), where the manager itself tells nothing; "" = nothing did.
+    """
 
     run: int
     ended: bool = False
@@ -40,6 +44,7 @@ class Fact(NamedTuple):
     started_at: str = ""
     ended_at: str = ""
     node: str = ""
+    condition: str = ""
 
 
 def read_facts(texts: Mapping[str, str]) -> Dict[Optional[int], Fact]:
@@ -64,6 +69,9 @@ def _with(fact: Fact, kind: str, text: str) -> Fact:
     pairs = dict(line.partition(" ")[::2] for line in text.splitlines())
     if kind == "started":
         return fact._replace(started_at=pairs.get("time", ""), node=pairs.get("node", ""))
+    if kind == "stopped":
+        condition = pairs.get("condition", "")
+        return fact._replace(condition=condition if condition in _SAID else "")
     code, command = pairs.get("exit_code", ""), pairs.get("command", "")
     if not _NUMBER.match(code):
         # Torn or foreign: as if it were not there.
@@ -79,6 +87,8 @@ def _with(fact: Fact, kind: str, text: str) -> Fact:
 
 def from_fact(fact: Fact) -> Element:
     """The end of an element of which only the batch script tells."""
+    if fact.condition:
+        return Element("", None, "UNKNOWN", base.DONE, fact.condition)
     condition = "ok" if fact.exit_code == 0 else "exit_code"
     return Element("", None, "UNKNOWN", base.DONE, condition, fact.exit_code)
 

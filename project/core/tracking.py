@@ -287,7 +287,7 @@ class _Forgetful(_Case):
             return row if row.state != base.UNKNOWN else None
         if fact is not None and fact.ended:
             found = ends.from_fact(fact)
-            killed = fact.signal or (fact.exit_code or 0) > _SIGNAL_CODES
+            killed = not fact.condition and (fact.signal or (fact.exit_code or 0) > _SIGNAL_CODES)
             return found._replace(condition="cancelled_by_user") if self._wished and killed else found
         if self.age.gone >= GRACE:
             return Element("", None, "UNKNOWN", base.DONE, "cancelled_by_user" if self._wished else "lost")
