@@ -3,12 +3,13 @@
 from typing import Any, Dict, Mapping
 
 from project.core.errors import UserError
+from project.core.schedulers.at import At
 from project.core.schedulers.base import Scheduler
 from project.core.schedulers.local import Local
 from project.core.schedulers.slurm import Slurm
 from project.core.words import did_you_mean
 
-SCHEDULERS: Dict[str, Scheduler] = {scheduler.name: scheduler for scheduler in (Slurm(), Local())}
+SCHEDULERS: Dict[str, Scheduler] = {scheduler.name: scheduler for scheduler in (Slurm(), Local(), At())}
 
 
 def get(name: str) -> Scheduler:
