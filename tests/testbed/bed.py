@@ -21,12 +21,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from testbed import configs, parts
+from testbed.at import Tau
 from testbed.others import Other
 from testbed.parts import Part, call, listening, wait_for
 from testbed.sge import Sigma
 
 # Clusters with another workload manager than Slurm.
-OTHERS: tuple[type[Other], ...] = (Sigma,)
+OTHERS: tuple[type[Other], ...] = (Sigma, Tau)
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent

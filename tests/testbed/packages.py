@@ -19,6 +19,7 @@ PACKAGES = [
     "gridengine-master",
     "gridengine-exec",
     "gridengine-client",
+    "at",
     "git",
     "gcc",
     "libc6-dev",
