@@ -18,12 +18,14 @@ class Verb(NamedTuple):
 
 VERBS = (
     Verb("submit", "Run", "submit the job that FILE describes", "submit", "FILE"),
+    Verb("run", "Run", "run a job specification of psik or PSI/J", "run", "SPEC"),
     Verb("retrieve", "Run", "fetch the declared output of a job", "retrieve", "UUID"),
     Verb("plan", "Run", "show what a submission would do, doing none of it", "plan", "FILE"),
     Verb("validate", "Run", "check an input file or a modules file", "validate", "FILE"),
     Verb("init", "Run", "write a first input file by asking", "init", "[FILE]"),
     Verb("ls", "Look", "list jobs, newest first", "ls"),
-    Verb("status", "Look", "show one job", "status", "UUID"),
+    Verb("status", "Look", "show one job, or several", "status", "UUID ..."),
+    Verb("poll", "Look", "ask the clusters, then show state and history", "poll", "UUID ..."),
     Verb("history", "Look", "show everything that happened to a job", "history", "UUID"),
     Verb("logs", "Look", "show what a job printed", "logs", "UUID"),
     Verb("watch", "Look", "follow jobs until they have ended", "watch", "[UUID ...]"),

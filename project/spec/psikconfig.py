@@ -110,4 +110,4 @@ def _options(draft: Draft, backend: Fields, kind: str, at: str) -> list[str]:
     own = Draft("psik", None)
     conversion.options_of(own, backend.words("attributes"), f"{at}.attributes")
     draft.problems += own.problems
-    return options + own.data.get("scheduler_options", [])
+    return [*options, *own.data.get("scheduler_options", [])]
