@@ -5,7 +5,7 @@ import shutil
 from typing import Callable, Dict, List, Optional, Sequence
 from urllib.parse import unquote, urlsplit
 
-from project.agent import texts
+from project.agent import texts, workfolder
 from project.agent.unpack import remove_tree
 from project.core import jobspec, process
 from project.core.errors import ClusterError
@@ -37,9 +37,7 @@ def fetch(
     else:
         os.mkdir(aside)
         _download(job, aside, bool(shutil.which("curl", path=env.get("PATH"))), run)
-    if os.path.isdir(paths.work):
-        remove_tree(paths.work)
-    os.rename(aside, paths.work)
+    workfolder.settle(paths, aside)
     remove_tree(paths.incoming)
 
 

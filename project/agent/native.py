@@ -16,10 +16,10 @@ import os
 import time
 from typing import Any, Dict, List, Optional
 
-from project.agent import locks, managers
+from project.agent import locks, managers, tree, workfolder
 from project.agent.folder import Folder
 from project.agent.runner import TIMEOUT, Runner
-from project.core import files, jobspec, script
+from project.core import files, jobspec, profiles, script
 from project.core.errors import ClusterError
 from project.core.paths import Root
 from project.core.schedulers import base
@@ -44,8 +44,11 @@ class Submission:
         """Write the batch script; the job's name. Raises JobferryError for an input that cannot be expressed."""
         spec = jobspec.parse(data)
         bell = Root(self.runner.root).bell
-        self._spec = spec
-        text = script.render(spec, self.cluster, self.scheduler, self.paths, self.folder.uuid, bell=bell)
+        self._spec = profiles.applied(spec, self.cluster, self.scheduler)
+        # A module may have named another directory.
+        work = workfolder.make(self.paths, spec.directory)
+        tree.write(self.paths, spec, self.runner.root)
+        text = script.render(spec, self.cluster, self.scheduler, self.paths, self.folder.uuid, work=work, bell=bell)
         files.write_atomic(self.paths.script, text, 0o700)
         others = self.scheduler.files(spec, self.cluster, self.paths, self.folder.uuid)
         for name, content in others.items():

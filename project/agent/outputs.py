@@ -9,7 +9,7 @@ import os
 import stat
 from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Set, Tuple
 
-from project.agent import texts
+from project.agent import texts, workfolder
 from project.agent.folder import Folder
 from project.core.errors import UserError
 
@@ -30,7 +30,8 @@ def outputs(session: "Session", request: Dict[str, Any]) -> Dict[str, Any]:
     folder = Folder(session.workdir(request), str(request.get("uuid")))
     if not folder.taken():
         raise UserError("The job {} is not known in {}.".format(folder.uuid, folder.paths.workdir))
-    sender = _Sender(session, os.fsencode(folder.paths.work), request.get("have") or {})
+    work = os.fsencode(workfolder.real(folder.paths))
+    sender = _Sender(session, work, request.get("have") or {})
     missing = []
     for pattern in request.get("patterns") or []:
         try:
@@ -41,7 +42,7 @@ def outputs(session: "Session", request: Dict[str, Any]) -> Dict[str, Any]:
             missing.append({"pattern": pattern, "message": error.strerror or str(error)})
     for name, message in sender.troubles:
         missing.append({"pattern": name, "message": message})
-    there = _names(os.fsencode(folder.paths.work)) if missing else []
+    there = _names(work) if missing else []
     return {"files": sender.count, "missing": missing, "there": there}
 
 

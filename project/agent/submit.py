@@ -7,7 +7,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional
 
-from project.agent import spawn, texts, work
+from project.agent import spawn, texts, work, workfolder
 from project.agent.folder import Folder
 from project.core import files, jobspec, states
 from project.core.errors import UserError
@@ -71,7 +71,7 @@ def _take(session: "Session", folder: Folder, request: Dict[str, Any]) -> None:
                 pass
             return
         stack.enter_context(_giving_way(session, folder))
-        _receive(session, folder, request)
+        _receive(session, folder, request, data)
         report = request.get("report") or {}
         if report.get("token"):
             files.write_atomic(folder.paths.token, str(report["token"]))
@@ -89,7 +89,7 @@ def _take(session: "Session", folder: Folder, request: Dict[str, Any]) -> None:
         files.write_json(folder.paths.request, kept)
         fields = {
             "job_directory": texts.from_path(folder.paths.folder),
-            "working_directory": texts.from_path(folder.paths.work),
+            "working_directory": texts.from_path(workfolder.real(folder.paths)),
         }
         with folder.change() as change:
             change.move(states.STAGING_INPUTS, set=fields)
@@ -127,10 +127,11 @@ def _checked(request: Dict[str, Any]) -> Dict[str, Any]:
     return data
 
 
-def _receive(session: "Session", folder: Folder, request: Dict[str, Any]) -> None:
+def _receive(session: "Session", folder: Folder, request: Dict[str, Any], data: Dict[str, Any]) -> None:
+    directory = str(data.get("directory") or "")
+    if directory or not request.get("upload"):
+        workfolder.make(folder.paths, directory)
     if not request.get("upload"):
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(folder.paths.work)
         return
     from project.agent import unpack
 
@@ -153,7 +154,7 @@ def _result(folder: Folder, before: int, load: "_Load") -> Dict[str, Any]:
         "condition": document.get("condition"),
         "message": document.get("message"),
         "job_directory": texts.from_path(folder.paths.folder),
-        "working_directory": texts.from_path(folder.paths.work),
+        "working_directory": texts.from_path(workfolder.real(folder.paths)),
         "events": events,
         "last_seq": events[-1]["seq"] if events else before,
         "status": load.result(),

@@ -11,7 +11,7 @@ import shutil
 import stat
 from typing import TYPE_CHECKING, Any, Callable, List, Tuple
 
-from project.agent import texts
+from project.agent import texts, workfolder
 from project.core.errors import UserError
 from project.core.paths import JobPaths
 
@@ -72,11 +72,12 @@ def unpack(paths: JobPaths, piece: Callable[[], bytes]) -> int:
 
 def place(paths: JobPaths) -> None:
     """Move what was unpacked to where it belongs."""
-    for name, target in (("files", paths.work), ("modules", paths.modules)):
-        source = os.path.join(paths.incoming, name)
-        if os.path.isdir(source):
-            remove_tree(target)
-            os.rename(source, target)
+    files, modules = (os.path.join(paths.incoming, name) for name in ("files", "modules"))
+    if os.path.isdir(files):
+        workfolder.settle(paths, files)
+    if os.path.isdir(modules):
+        remove_tree(paths.modules)
+        os.rename(modules, paths.modules)
     remove_tree(paths.incoming)
     with contextlib.suppress(FileExistsError):
         os.mkdir(paths.work)

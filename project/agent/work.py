@@ -9,7 +9,7 @@ import os
 import time
 from typing import Any, Dict, Iterator, Optional
 
-from project.agent import locks, plans, texts
+from project.agent import locks, plans, texts, workfolder
 from project.agent.folder import Change, Folder, Record
 from project.agent.names import last_lines
 from project.agent.native import Submission
@@ -139,7 +139,7 @@ class _Work:
             "native_id": native_id,
             "run": 1,
             "job_directory": texts.from_path(paths.folder),
-            "working_directory": texts.from_path(paths.work),
+            "working_directory": texts.from_path(workfolder.real(paths)),
         }
         with self.folder.change() as change:
             change.record.memo["submitted"] = time.time()
