@@ -121,12 +121,12 @@ class Fields:
         text = key_text((str(key),))
         return f"{self.path}{'' if text.startswith('[') else '.'}{text}" if self.path else text
 
-    def text(self, key: str) -> str:
-        """A text; "" when it is not there."""
+    def text(self, key: str, *, secret: bool = False) -> str:
+        """A text; "" when it is not there. `secret`: it is never in a problem."""
         value = self.data.get(key)
         if value is None or isinstance(value, str):
             return value or ""
-        self.draft.problem(self.at(key), f"is not text but {shown(value)}.", None)
+        self.draft.problem(self.at(key), "is not text." if secret else f"is not text but {shown(value)}.", None)
         return ""
 
     def whole(self, key: str) -> int | None:

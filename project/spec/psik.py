@@ -41,7 +41,7 @@ RESOURCES = (
     "exclusive_node_use",
 )
 BACKEND = ("type", "queue_name", "project_name", "reservation_id", "attributes")
-SECRETS = ("cb_secret", "cb_headers", "client_secret")
+SECRETS = ("callback", "cb_secret", "cb_headers", "client_secret")
 # psik/models.py, ResourceSpec.duration, in minutes.
 DURATION = 10
 # psik 3's name of the backend that is meant when none is named.
@@ -60,11 +60,11 @@ def convert(data: dict[str, Any], scheduler: Scheduler | None = None) -> Convers
     spec = Fields(draft, data, FIELDS)
     _script(draft, spec)
     for name in ("name", "directory", "callback", "cb_secret"):
-        draft.put(name, spec.text(name), name)
+        draft.put(name, spec.text(name, secret=name in SECRETS), name)
     draft.put("env", spec.words("environment") or None, "environment")
     draft.put("inherit_environment", spec.truth("inherit_environment"), "inherit_environment")
     draft.put("cb_headers", spec.words("cb_headers", secret=True) or None, "cb_headers")
-    if spec.text("client_secret"):
+    if spec.text("client_secret", secret=True):
         draft.notes.append("client_secret is not used: what the job reports is signed with a token of its own.")
     _backend(draft, spec)
     conversion.options_of(draft, spec.words("attributes"), "attributes")
