@@ -31,15 +31,21 @@ if TYPE_CHECKING:
     from project.core.paths import JobPaths
     from project.core.schedulers.base import Scheduler
 
+_RUN = "jobferry_run=$(( ${{{}:-0}} + 1 ))"
+# For a manager that does not tell how often it has started the job: each start left a fact.
+_COUNTED = """jobferry_run=1
+while [ -e "$jobferry_folder/facts/started.$jobferry_run${jobferry_index:+.$jobferry_index}" ]; do
+  jobferry_run=$(( jobferry_run + 1 ))
+done"""
 # {placeholders} are filled by _HEAD.format: braces of the shell are doubled.
 _HEAD = r"""
 # jobferry: job {uuid}
 jobferry_folder={folder}
-jobferry_run=$(( ${{{restarts}:-0}} + 1 ))
 jobferry_index=${{{index}:-}}
 # A job that is no array has no index; some managers say 0 or a word then.
 case $jobferry_index in *[!0-9]*) jobferry_index= ;; esac
 [ "${{jobferry_index:-{lowest}}}" -ge {lowest} ] || jobferry_index={shift}
+{run}
 jobferry_native=${{{native}:-}}
 jobferry_name=$jobferry_run${{jobferry_index:+.$jobferry_index}}
 jobferry_row=$jobferry_run
@@ -193,7 +199,7 @@ def _lines(spec: "JobSpec", header: List[Line], where: _Where) -> List[Line]:
     found = [Line("#!/bin/sh")]
     # The site's first: of two equal options most managers take the last.
     found += [Line(line, "profile.directives[{}]".format(number)) for number, line in enumerate(profile.directives)]
-    found += header + ours(_head(where)) + [Line("")]
+    found += header + [Line(line) for line in scheduler.preamble(spec)] + ours(_head(where)) + [Line("")]
     if not spec.inherit_environment:
         found += payload.emptied()
     found += _entry(spec, where.work) + [Line("")]
@@ -222,7 +228,7 @@ def _head(where: _Where) -> str:
         uuid=re.sub(r"[^A-Za-z0-9-]", "", where.uuid),
         folder=quote(where.paths.folder),
         bell=quote(where.bell),
-        restarts=scheduler.restart_variable,
+        run=_RUN.format(scheduler.restart_variable) if scheduler.restart_variable else _COUNTED,
         index=index,
         lowest=scheduler.lowest_index,
         shift=_SHIFT.format(offset=part.offset, index=index) if part and part.offset else "",

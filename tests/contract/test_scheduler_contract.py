@@ -43,7 +43,7 @@ def test_its_variables_and_name(name):
     assert manager.name == name
     assert manager.program
     assert manager.expresses <= set(Resources._fields)
-    for variable in (manager.array_index_variable, manager.restart_variable, manager.job_id_variable):
+    for variable in (manager.array_index_variable, manager.restart_variable or "COUNTED", manager.job_id_variable):
         assert re.fullmatch("[A-Z][A-Z0-9_]*", variable)
 
 

@@ -99,7 +99,8 @@ class Scheduler:
     directive_prefix = ""
     # Which of its dialects this object speaks (`in_dialect`); "" = there is one alone, or it is not known yet.
     dialect = ""
-    # Names of the shell variables in the batch script: the element's index, the number of restarts, the native id.
+    # Names of the shell variables in the batch script: the element's index, the number of restarts ("" = it does not tell: the
+    # batch script counts its facts), the native id.
     array_index_variable = ""
     restart_variable = ""
     job_id_variable = ""
@@ -130,6 +131,10 @@ class Scheduler:
     def option_fields(self, text: str) -> List[str]:
         """The fields of `Resources` that this entry of `scheduler_options` says too: with a typed one it contradicts."""
         raise NotImplementedError
+
+    def preamble(self, spec: "JobSpec") -> List[str]:  # noqa: ARG002
+        """Lines of POSIX sh that come before all others in the batch script; none for most."""
+        return []
 
     def files(self, spec: "JobSpec", cluster: Mapping[str, Any], paths: "JobPaths", uuid: str) -> Dict[str, str]:  # noqa: ARG002
         """Further files that `submit` needs, name in `scripts/` → text; none for most."""
