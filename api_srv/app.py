@@ -30,7 +30,8 @@ def open_store(settings: Settings) -> "JobStore":
 def make_services(settings: Settings, store: "JobStore | None" = None) -> Services:
     """The services over the settings' store (or the one given)."""
     notifier = mailing.notifier(settings.mail_from, settings.public_url)
-    return Services(store or open_store(settings), notifier, settings.public_url)
+    callbacks = mailing.Callbacks(settings.home, settings.callback_key, allow_private=settings.allow_private_webhooks)
+    return Services(store or open_store(settings), notifier, settings.public_url, callbacks=callbacks)
 
 
 def create_app(settings: Settings, services: Services | None = None) -> "Flask":

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from api_srv import endpoints
 from api_srv.problems import RefusedError
@@ -11,6 +11,9 @@ from api_srv.services import checks
 from api_srv.services.context import Account, Services
 from api_srv.store.base import StoreError
 from project.core.errors import ApiError
+
+if TYPE_CHECKING:
+    from api_srv.mailing import Callbacks
 
 
 class EmbeddedApi:
@@ -47,22 +50,31 @@ class EmbeddedApi:
             from api_srv.store.sqlite import SqliteStore
 
             store = SqliteStore.in_home(self._home)
-            self._services = Services(store, mailing.notifier(self._environment.get("JOBFERRY_MAIL_FROM", "")))
+            notifier = mailing.notifier(self._environment.get("JOBFERRY_MAIL_FROM", ""))
+            self._services = Services(store, notifier, callbacks=self._callbacks())
         return self._services
 
-    def deliver_due(self, seconds: float) -> int:
-        """Send waiting mails for at most about `seconds`; how many were settled. 0 when JOBFERRY_SMTP_URL is not set.
+    def _callbacks(self) -> "Callbacks":
+        from api_srv import mailing
 
-        What cannot be sent now stays in the outbox for the next call.
+        key = self._environment.get("JOBFERRY_CALLBACK_KEY", "")
+        allow_private = self._environment.get("JOBFERRY_ALLOW_PRIVATE_WEBHOOKS", "") == "1"
+        return mailing.Callbacks(self._home, key, allow_private=allow_private)
+
+    def deliver_due(self, seconds: float) -> int:
+        """Send waiting callbacks and mails, each for at most about `seconds`; how many were tried or settled.
+
+        Mails wait when JOBFERRY_SMTP_URL is not set; what cannot be sent now stays in the outbox for the next call.
         """
         smtp_url = self._environment.get("JOBFERRY_SMTP_URL", "")
-        if not smtp_url:
+        if self._services is None and not smtp_url:
             return 0
         from api_srv import mailing
 
         mail_from = self._environment.get("JOBFERRY_MAIL_FROM", "")
         try:
-            return mailing.deliver_due(self.services(), smtp_url, mail_from, seconds)
+            done = mailing.call_back(self.services(), self._callbacks(), seconds)
+            return done + mailing.deliver_due(self.services(), smtp_url, mail_from, seconds) if smtp_url else done
         except StoreError as error:
             raise ApiError(str(error), "Look at JOBFERRY_HOME.", transient=True, status=503) from error
 

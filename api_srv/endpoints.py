@@ -156,6 +156,20 @@ ENDPOINTS = (
         status=201,
     ),
     Endpoint(
+        "GET",
+        "/jobs/{uuid}/deliveries",
+        handlers.get_deliveries,
+        "The callbacks of the job, with every attempt.",
+        answer='{"deliveries": [{"id": …, "state": psik\'s word, "delivery": waiting, sent or undeliverable, "attempts": […], …}]}',
+    ),
+    Endpoint(
+        "POST",
+        "/jobs/{uuid}/deliveries/{id}/replay",
+        handlers.post_replay,
+        "Send a callback again, with the same body and id.",
+        answer='{"id": …, "delivery": "waiting"}',
+    ),
+    Endpoint(
         "GET", "/healthz", handlers.get_health, "Whether server and database answer.", OPEN, answer='{"status": "ok"}'
     ),
     Endpoint("GET", "/metrics", handlers.get_metrics, "Counts for Prometheus.", answer="text"),

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from uuid import uuid4
 
 from api_srv.problems import not_found
-from api_srv.services import clusters, jobs, reports
+from api_srv.services import callbacks, clusters, deliveries, jobs, reports
 from api_srv.services.context import Account, Services
 from api_srv.store.base import Document
 from project import __version__
@@ -57,12 +57,12 @@ def post_jobs(services: Services, account: Account, params: Params, query: Param
     del params, query
     uuid = str(body.get("job_uuid") or uuid4())
     made = jobs.create(services, account, uuid, body)
-    return Answer(jobs.found(services, account, made["job_uuid"]).document, 201)
+    return Answer(callbacks.shown(jobs.found(services, account, made["job_uuid"]).document, account), 201)
 
 
 def get_job(services: Services, account: Account, params: Params, query: Params, body: Document) -> Answer:
     del query, body
-    document = jobs.found(services, account, params["uuid"]).document
+    document = callbacks.shown(jobs.found(services, account, params["uuid"]).document, account)
     return Answer({"result": {document["job_uuid"]: document}})
 
 
@@ -115,6 +115,17 @@ def post_cancel(services: Services, account: Account, params: Params, query: Par
 def post_token(services: Services, account: Account, params: Params, query: Params, body: Document) -> Answer:
     del query, body
     return Answer(jobs.new_token(services, jobs.found(services, account, params["uuid"])), 201)
+
+
+def get_deliveries(services: Services, account: Account, params: Params, query: Params, body: Document) -> Answer:
+    del query, body
+    return Answer(deliveries.listing(services, jobs.found(services, account, params["uuid"])))
+
+
+def post_replay(services: Services, account: Account, params: Params, query: Params, body: Document) -> Answer:
+    del query, body
+    record = jobs.found(services, account, params["uuid"])
+    return Answer(deliveries.replay(services, account, record, params["id"]))
 
 
 def get_health(services: Services, account: Account, params: Params, query: Params, body: Document) -> Answer:

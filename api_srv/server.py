@@ -20,6 +20,7 @@ from project.core.errors import UserError
 if TYPE_CHECKING:
     from flask import Flask
 
+    from api_srv.mailing import Callbacks
     from api_srv.notify.outbox import Worker
 
 log = logging.getLogger("api_srv")
@@ -75,6 +76,8 @@ class Server:
     def run(self) -> None:
         """Serve until `stop` is called (or SIGTERM, SIGINT), then finish what is in flight."""
         worker = self._start_worker()
+        caller = mailing.callback_worker(self.services, self._callbacks())
+        caller.start()
         keeper = threading.Thread(target=self._keep_house, name="keeper", daemon=True)
         keeper.start()
         try:
@@ -84,6 +87,7 @@ class Server:
         finally:
             if worker is not None:
                 worker.stop()
+            caller.stop()
             self._http.task_dispatcher.shutdown()
             self._http.close()
 
@@ -106,6 +110,10 @@ class Server:
         deadline = time.monotonic() + STOP_SECONDS
         while time.monotonic() < deadline and any(_busy(one) for one in list(http.active_channels.values())):
             self._turn(0.05)
+
+    def _callbacks(self) -> "Callbacks":
+        settings = self.settings
+        return mailing.Callbacks(settings.home, settings.callback_key, allow_private=settings.allow_private_webhooks)
 
     def _start_worker(self) -> "Worker | None":
         settings = self.settings

@@ -21,6 +21,7 @@ class Settings(NamedTuple):
     smtp_url: str = ""
     mail_from: str = ""
     allow_private_webhooks: bool = False
+    callback_key: str = ""
     admin_user: str = ""
     admin_password: str = ""
 
@@ -54,6 +55,7 @@ def read(environment: Mapping[str, str] | None = None) -> Settings:
         smtp_url=env.get("JOBFERRY_SMTP_URL", ""),
         mail_from=env.get("JOBFERRY_MAIL_FROM", ""),
         allow_private_webhooks=env.get("JOBFERRY_ALLOW_PRIVATE_WEBHOOKS", "") == "1",
+        callback_key=env.get("JOBFERRY_CALLBACK_KEY", ""),
         admin_user=env.get("JOBFERRY_ADMIN_USER", ""),
         admin_password=env.get("JOBFERRY_ADMIN_PASSWORD", ""),
     )

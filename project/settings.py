@@ -42,6 +42,7 @@ SETTINGS = (
     Setting("smtp_url", "smtp://[user:password@]host:port[?starttls=1] or smtps://…; unset: mails wait", secret=True),
     Setting("mail_from", "sender of mails"),
     Setting("allow_private_webhooks", "1 lets webhooks go to loopback and private addresses"),
+    Setting("callback_key", "key that seals the secrets of callbacks; unset: a file in the home", secret=True),
     Setting("admin_user", "the first account of a server that has none"),
     Setting("admin_password", "its password", secret=True),
 )

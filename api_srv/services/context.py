@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from api_srv.services.ports import Notifier, nobody
+from api_srv.services.ports import Callbacks, NoCallbacks, Notifier, nobody
 from api_srv.store.base import JobStore
 
 
@@ -28,3 +28,4 @@ class Services(NamedTuple):
     notifier: Notifier = nobody
     public_url: str = ""
     clock: Callable[[], float] = time.time
+    callbacks: Callbacks = NoCallbacks()

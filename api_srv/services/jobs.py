@@ -6,7 +6,7 @@ from collections.abc import Set as AbstractSet
 from typing import Any
 
 from api_srv.problems import RefusedError, not_found, unacceptable
-from api_srv.services import checks, clusters, reports, selectors, tokens
+from api_srv.services import callbacks, checks, clusters, reports, selectors, tokens
 from api_srv.services.context import Account, Services
 from api_srv.store.base import Change, Document, DuplicateError, Event, JobRecord, TooLargeError
 from project.core import history, states
@@ -16,7 +16,7 @@ NOT_SUBMITTED = "NOT_SUBMITTED"
 _STATE_FIELDS = ("state", "condition", "exit_code", "message")
 # The server's own; a document that is sent back whole may hold them unchanged.
 _FIXED = ("job_uuid", "owner", "cancel_requested")
-_IGNORED = ("_id", "created", "updated")
+_IGNORED = ("_id", "created", "updated", "callback_of", callbacks.FIELD)
 # What a job's token may change with `PUT /jobs/<uuid>`.
 _OF_TOKEN = frozenset((*_STATE_FIELDS, *history.SETTABLE)) - {"cluster", "destination_cluster"}
 
@@ -24,6 +24,7 @@ _OF_TOKEN = frozenset((*_STATE_FIELDS, *history.SETTABLE)) - {"cluster", "destin
 def create(services: Services, account: Account, uuid: str, body: Document) -> Document:
     """Record a new job. Answer: {"job_uuid", "token", "report_url"}. Raises RefusedError 422, 409, 413."""
     uuid = checks.whole_uuid(uuid)
+    callback = callbacks.prepared(services, account, uuid, body)
     body = checks.without_secrets(body)
     if "user_input" in body:
         body = {**body, "user_input": checks.without_secrets(body["user_input"])}
@@ -34,7 +35,7 @@ def create(services: Services, account: Account, uuid: str, body: Document) -> D
     checks.job_document(body, whole=True)
     if body.get("state") not in (None, states.PENDING, states.AWAITING_PARENTS):
         raise unacceptable("state", "a new job is PENDING")
-    document = _new(services, account, uuid, body)
+    document = {**_new(services, account, uuid, body), **callback}
     token = tokens.for_job(uuid)
     record = JobRecord(document, 0, 0, 0, ())
     first = reports.own_event(record, "state", state=document["state"])
@@ -97,12 +98,14 @@ def listing(services: Services, account: Account, parameters: Mapping[str, str])
     """`GET /jobs`: {"jobs": [document, …] newest first, "cursor": of the next page or None}."""
     query = selectors.query_of(account, parameters)
     page = services.store.jobs(query._replace(limit=query.limit + 1))
-    jobs = page[: query.limit]
+    jobs = [callbacks.shown(document, account) for document in page[: query.limit]]
     return {"jobs": jobs, "cursor": selectors.cursor_after(jobs[-1]) if len(page) > query.limit else None}
 
 
 def patch(services: Services, account: Account, record: JobRecord, body: Document) -> Document:
     """MASI-TFE's `PUT /jobs/<uuid>`: the fields replace those of the document. Raises RefusedError 422, 403, 409."""
+    if callbacks.asked(body).get("callback") not in (None, record.document.get("callback")):
+        raise unacceptable("callback", "it cannot be changed")
     fields = {key: value for key, value in checks.without_secrets(body).items() if key not in _IGNORED}
     if "user_input" in fields:
         fields["user_input"] = checks.without_secrets(fields["user_input"])

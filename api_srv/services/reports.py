@@ -6,7 +6,7 @@ from collections.abc import Set as AbstractSet
 from typing import Any
 
 from api_srv.problems import RefusedError, not_found, unacceptable
-from api_srv.services import checks, clusters
+from api_srv.services import callbacks, checks, clusters
 from api_srv.services.context import Account, Services
 from api_srv.store.base import Change, Decide, Document, Event, JobRecord, Row, TooLargeError
 from project.core import history, states
@@ -61,6 +61,7 @@ def folded(services: Services, document: Document, events: Sequence[Event]) -> C
     for event in events:
         before = document
         document, applied = history.fold(document, event)
+        document = callbacks.told(document, event, applied)
         stored.append({**event, "applied": applied, "received": received})
         mails += services.notifier(before, document, event)
     return Change(document, stored, mails)

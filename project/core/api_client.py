@@ -83,6 +83,14 @@ class ApiClient:
         """Wish that the job be cancelled; the cluster's side does it."""
         return self._call("POST", _job(uuid) + "/cancel", {}, None)
 
+    def deliveries(self, uuid: str) -> List[Json]:
+        """The job's callbacks, oldest first, each with its attempts."""
+        return list(self._call("GET", _job(uuid) + "/deliveries", None, None)["deliveries"])
+
+    def replay(self, uuid: str, delivery: str) -> Json:
+        """Send a callback again, with the same body and id."""
+        return self._call("POST", _job(uuid) + "/deliveries/" + quote(delivery, safe="") + "/replay", {}, None)
+
     def delete(self, uuid: str) -> Json:
         """Forget a job."""
         return self._call("DELETE", _job(uuid), None, None)

@@ -20,6 +20,7 @@ SECRET_VARIABLES = frozenset(
         "JOBFERRY_SMTP_URL",
         "JOBFERRY_MONGO_URL",
         "JOBFERRY_API_USER",
+        "JOBFERRY_CALLBACK_KEY",
     )
 )
 _CHUNK = 65536

@@ -9,7 +9,7 @@ import os
 from dataclasses import dataclass, field
 from typing import Any
 
-from project.core import history, jobspec, states
+from project.core import callbacks, history, jobspec, states
 from project.core.errors import ClusterError, JobferryError
 from project.core.modulesfile import Modules
 from project.engine import bundle, credentials, ending, inventory, placement, probing, remembered, staging
@@ -144,19 +144,20 @@ class Submission:
         """What will be sent. Raises UserError."""
         there = {stage: self.modules.stage(stage) for stage in bundle.STAGES_THERE}
         with self.request.loaded.blame("job"):
-            return bundle.collect(self.data["job"], self.folder, there)
+            return bundle.collect(self.data.get("job", ""), self.folder, there)
 
     # The record.
 
     def record(self, wanted: Json, login: Login) -> None:
         """Record the intent; what is remembered here holds no secret."""
-        online = jobspec.job_kind(self.data["job"]) != jobspec.LOCAL
+        online = jobspec.job_kind(self.data.get("job", "")) != jobspec.LOCAL
         document = history.new_document(
             self.uuid,
             jobspec.public(self.data),
             destination_cluster=wanted,
             modules=self.modules.public() or None,
             online_job_file=online,
+            **self.callback(),
         )
         # First what may fail here (a full disk): a record of a job that cannot be gone on with helps nobody.
         remembered.save(
@@ -173,6 +174,11 @@ class Submission:
         )
         self.recorded = True
         self.journal.create(document)
+
+    def callback(self) -> Json:
+        """What the API alone gets: the callback, or whose callback a job that is submitted again takes over."""
+        given = {key: self.data[key] for key in callbacks.KEYS if key in self.data}
+        return given if "callback" in given or not self.request.origin else {"callback_of": self.request.origin}
 
     def stage(self) -> None:
         """Run the staging modules."""
