@@ -84,7 +84,7 @@ def again(session: Session, document: Document) -> "Request":
     known = remembered.load(session.settings.home, document["job_uuid"])
     data = dict(document.get("user_input") or {})
     source = str(known.get("input") or "")
-    if not source and jobspec.job_kind(str(data.get("job", ""))) == jobspec.LOCAL:
+    if data.get("job") and not source and jobspec.job_kind(str(data["job"])) == jobspec.LOCAL:
         message = f"Job {document['job_uuid']} was submitted from another machine, where its files are."
         raise UserError(message, f"Submit its input file there, or here: `{program()} -u FILE`.")
     if known.get("private_key"):

@@ -63,14 +63,16 @@ class Bundle(NamedTuple):
 
 
 def collect(job: str, folder: str | Path, modules: Mapping[str, Sequence[Any]] | None = None) -> Bundle:
-    """What `job` (as in the input, relative to `folder`) and the modules that run on the cluster need.
+    """What `job` (as in the input, relative to `folder`; "" = none) and the modules that run on the cluster need.
 
     Raises UserError: no such file, a link that points out of the directory, something that cannot be read.
     """
     warnings: list[str] = []
     entries: list[Entry] = []
     kind = jobspec.job_kind(job)
-    if kind == jobspec.GIT:
+    if not job:
+        source: dict[str, Any] = {"kind": "none"}
+    elif kind == jobspec.GIT:
         address, reference = jobspec.git_url(job)
         source = {"kind": "git", "url": address, "ref": reference, "name": jobspec.git_folder(job)}
     elif kind == jobspec.URL:

@@ -2,9 +2,10 @@
 
 import re
 import uuid as uuid_module
+from pathlib import Path
 from typing import Any
 
-from project.core import jobspec, schedulers, script
+from project.core import jobspec, payload, profiles, schedulers, script
 from project.core.paths import JobPaths, Root
 from project.core.schedulers.base import LOCAL
 from project.engine import bundle, credentials, inventory, placement, probing
@@ -20,6 +21,8 @@ DEFAULT_ROOT = "$HOME/.jobferry"
 
 def plan(context: Context, request: Request) -> Json:
     """The cluster and why, what would be sent, what would be run there, the batch script as it would be submitted.
+
+    `script_lines` are the lines of `script`, each with its `origin` (`lines.Line`); `program` is the text of `scripts/run`.
 
     The UUID in it is an example: a submission makes its own. Clusters are probed, none is logged in to. Raises UserError,
     ApiError.
@@ -41,8 +44,9 @@ def plan(context: Context, request: Request) -> Json:
     root = str(context.home / "local") if inventory.is_here(cluster) else DEFAULT_ROOT
     paths = JobPaths(str(cluster.get("workdir") or Root(root).jobs), uuid)
     scheduler = schedulers.of_cluster(cluster)
-    work = paths.work
-    text = script.render(spec, cluster, scheduler, paths, uuid, work=work, bell=Root(root).bell)
+    work = _directory(spec.directory, inventory.is_here(cluster)) or paths.work
+    lines = script.explain(spec, cluster, scheduler, paths, uuid, work=work, bell=Root(root).bell)
+    spec = profiles.applied(spec, cluster, scheduler)
     there = [step.execution for stage in ("preprocessing",) for step in stages.get(stage, ())]
     return {
         "cluster": cluster["name"] if found.chosen else None,
@@ -55,7 +59,7 @@ def plan(context: Context, request: Request) -> Json:
         "job_directory": paths.folder,
         "working_directory": work,
         "source": files.source.get("url") or shown(spec.job),
-        "transfer": TRANSFERS.get(jobspec.job_kind(spec.job), "sent over the connection"),
+        "transfer": TRANSFERS.get(jobspec.job_kind(spec.job), "sent over the connection") if spec.job else "",
         "bytes": files.total,
         "files": [{"path": shown(entry.name), "size": entry.size} for entry in files.entries],
         "left_behind": list(files.warnings),
@@ -65,8 +69,16 @@ def plan(context: Context, request: Request) -> Json:
         "postprocessing_modules": [step.execution for step in stages.get("postprocessing", ())],
         "output": list(spec.output),
         "mail": f"{spec.user_mail}: {', '.join(spec.notify) or 'none'}" if spec.user_mail else "nobody (no user_mail)",
-        "script": _plain(text),
+        "program": payload.run_text(spec.script) if spec.script else "",
+        "script": _plain("".join(line.text + "\n" for line in lines)),
+        "script_lines": [{"text": _plain(line.text), "origin": line.origin} for line in lines],
     }
+
+
+def _directory(directory: str, here: bool) -> str:
+    """Where the job runs if not in its own folder; a home folder elsewhere is not known here."""
+    path = re.sub(r"\A~(?=/|\Z)", "$HOME", directory)
+    return re.sub(r"\A\$HOME(?=/|\Z)", lambda _: str(Path.home()), path) if here else path
 
 
 def _login(context: Context, request: Request, data: Json, cluster: Json) -> str:

@@ -130,7 +130,7 @@ def _request(document: Json, known: Json) -> Request:
     data = dict(document.get("user_input") or {})
     source = str(known.get("input") or "")
     beside = str(known.get("folder") or "")
-    if not (source or beside) and jobspec.job_kind(str(data.get("job") or "")) == jobspec.LOCAL:
+    if data.get("job") and not (source or beside) and jobspec.job_kind(str(data["job"])) == jobspec.LOCAL:
         raise UserError(
             f"Job {document['job_uuid']} was submitted from another machine, where its files are.",
             "Resume it there.",

@@ -4,8 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from project.render.output import Output
-from project.render.text import clean, clean_block, fields, size
+from project.render.text import Palette, clean, clean_block, fields, size
 
+# Shown below everything else, in a form of their own.
+TEXTS = ("script", "script_lines", "program")
+# Characters of the column of origins.
+MOST_ORIGIN = 40
 SIMPLE = (str, int, float, bool)
 
 
@@ -13,16 +17,37 @@ def page(plan: Mapping[str, Any], output: Output) -> str:
     """Everything in the plan; the batch script last, as it will be."""
     palette = output.palette()
     parts = []
-    short = [(_name(key), _value(value)) for key, value in plan.items() if key != "script" and _is_short(value)]
+    short = [(_name(key), _value(value)) for key, value in plan.items() if key not in TEXTS and _is_short(value)]
     parts.append(fields(short, columns=output.columns, palette=palette))
     for key, value in plan.items():
-        if key != "script" and not _is_short(value) and value:
+        if key not in TEXTS and not _is_short(value) and value:
             lines = "\n".join("  " + line for line in _lines(value))
             parts.append(f"{palette.paint('bold', _name(key))}\n{lines}")
-    if plan.get("script"):
-        script = "\n".join(("  " + line).rstrip() for line in clean_block(plan["script"]).rstrip("\n").split("\n"))
-        parts.append(f"{palette.paint('bold', 'batch script')}\n{script}")
+    if plan.get("program"):
+        parts.append(f"{palette.paint('bold', 'program (scripts/run)')}\n{_indented(plan['program'])}")
+    if plan.get("script_lines"):
+        parts.append(f"{palette.paint('bold', 'batch script')}\n{_explained(plan['script_lines'], palette)}")
+    elif plan.get("script"):
+        parts.append(f"{palette.paint('bold', 'batch script')}\n{_indented(plan['script'])}")
     return "\n\n".join(part for part in parts if part)
+
+
+def _indented(text: Any) -> str:
+    return "\n".join(("  " + line).rstrip() for line in clean_block(text).rstrip("\n").split("\n"))
+
+
+def _explained(lines: Any, palette: Palette) -> str:
+    """The script with a column that says where each line comes from; said once for lines that follow one another."""
+    origins = [clean(line["origin"]) for line in lines]
+    width = min(MOST_ORIGIN, max(map(len, origins)))
+    shown, before = [], ""
+    for line, origin in zip(lines, origins, strict=True):
+        label = "" if origin == before else origin if len(origin) <= width else origin[: width - 1] + "…"
+        before = origin
+        gutter = palette.paint("dim", f"  {label:<{width}} │ ")
+        # A line break within is not ours to make: the lines came apart before.
+        shown.append((gutter + clean_block(line["text"]).replace("\n", " ")).rstrip())
+    return "\n".join(shown)
 
 
 def _name(key: object) -> str:

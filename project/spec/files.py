@@ -96,7 +96,7 @@ def sniff(path: str | Path) -> str:
     if isinstance(data, list):
         return "clusters"
     if isinstance(data, dict):
-        if any(near(stage, data) for stage in modulesfile.STAGES) and "execution" not in data:
+        if any(near(stage, data) for stage in modulesfile.STAGES) and not {"execution", "script"} & set(data):
             return "modules"
         if "workload_manager" in data or "hostname" in data:
             return "clusters"
