@@ -19,11 +19,13 @@ from project.core import files
 # Seconds between SIGTERM and SIGKILL; seconds without work after which the daemon leaves; between two looks at
 # elements that an earlier daemon started.
 GRACE, IDLE, POLL = 3.0, 10.0, 0.2
+# Seconds between two looks at what an element with a limit uses of the memory.
+WEIGHED = 0.5
 # The element holds the lock that is its stdin (moved to 9) and outlives SIGTERM to tell how the script ended.
 _ELEMENT = r"""
 exec 9>&0 </dev/null
 echo "pid $$" >&9
-trap : HUP INT TERM
+trap : HUP INT TERM QUIT USR1 USR2 XCPU ALRM
 /bin/sh "$1" 9>&-
 code=$?
 echo "exit $code" >&9
@@ -42,6 +44,7 @@ class _Running:
         self.started = started
         self.child = child
         self.ending = ""
+        self.warned = False
         self.kill_at: Optional[float] = None
         self.file = run_file(job, index)
 
@@ -56,12 +59,22 @@ class _Running:
                 return int(line[len(word) + 1 :])
         return None
 
+    def warns_at(self) -> float:
+        """When it is to be warned of its time limit."""
+        limit, warning = self.job.job["limit"], self.job.job.get("signal")
+        return self.started + limit - warning[1] if limit and warning and not self.warned else float("inf")
+
+    def memory(self) -> int:
+        """Bytes that its processes use."""
+        return sum(_resident(one) for one in self._processes())
+
+    def _processes(self) -> Iterator[int]:
+        pid = self.child.pid if self.child is not None else self.told("pid")
+        return iter(()) if pid is None or self.gone() else _session(pid)
+
     def send(self, number: int) -> None:
         """Send a signal to every process of its session."""
-        pid = self.child.pid if self.child is not None else self.told("pid")
-        if pid is None or self.gone():
-            return
-        for one in _session(pid):
+        for one in self._processes():
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(one, number)
 
@@ -84,7 +97,7 @@ class Daemon:
         now = time.time()
         self._load()
         self._reap(now)
-        for job in list(self.jobs.values()):
+        for job in sorted(self.jobs.values(), key=lambda job: (-int(job.job.get("priority") or 0), int(job.id))):
             if not os.path.isdir(job.folder):
                 del self.jobs[job.id]
                 continue
@@ -107,7 +120,10 @@ class Daemon:
             if one.kill_at is not None:
                 times.append(one.kill_at - now)
             elif limit:
-                times.append(one.started + limit - now)
+                times.append(min(one.started + limit, one.warns_at()) - now)
+            if one.job.job.get("memory"):
+                times.append(WEIGHED)
+        times += [job.waits_until() - now for job in self.jobs.values() if job.waits_until() > now]
         return max(0.01, min(times))
 
     def _load(self) -> None:
@@ -135,6 +151,12 @@ class Daemon:
                 continue
             if limit and now - one.started >= limit and not one.ending:
                 self._stop(one, "TIMEOUT", now)
+            elif now >= one.warns_at() and not one.ending:
+                one.warned = True
+                one.send(getattr(signal, "SIG" + one.job.job["signal"][0]))
+            most = one.job.job.get("memory")
+            if most and not one.ending and one.memory() > most:
+                self._stop(one, "OUT_OF_MEMORY", now)
             if one.kill_at is not None and now >= one.kill_at:
                 one.send(signal.SIGKILL)
 
@@ -184,16 +206,21 @@ class Daemon:
                 job.append({"i": index, "s": "CANCELLED", "t": now, "e": 0, "by": os.getuid()})
 
     def _start(self, job: Job, flags: Set[str], now: float) -> None:
-        if "hold" in flags or "cancel" in flags or len(job.rows) >= job.count:
+        if "hold" in flags or "cancel" in flags or len(job.rows) >= job.count or now < job.waits_until():
             return
-        cpus = int(job.job["cpus"])
+        cpus = self._needs(job)
         for index in job.indices():
             if index in job.rows or flags & {"hold.{}".format(index), "cancel.{}".format(index)}:
                 continue
-            busy = sum(int(one.job.job["cpus"]) for one in self.running.values())
-            if busy and busy + cpus > self.cpus:
+            busy = sum(self._needs(one.job) for one in self.running.values())
+            beside = sum(one.job.id == job.id for one in self.running.values())
+            if (busy and busy + cpus > self.cpus) or beside >= job.throttle:
                 return
             self._launch(job, index, now)
+
+    def _needs(self, job: Job) -> int:
+        cpus = int(job.job["cpus"])
+        return max(cpus, self.cpus) if job.job.get("exclusive") else cpus
 
     def _launch(self, job: Job, index: Optional[int], now: float) -> None:
         env = dict(job.job["env"], JOBFERRY_LOCAL_ID=job.id, JOBFERRY_LOCAL_RESTARTS="0")
@@ -286,3 +313,10 @@ def _session(leader: int) -> Iterator[int]:
                 text = files.read_text("/proc/{}/stat".format(name)) or ""
                 if text.rpartition(")")[2].split()[3] == str(leader):
                     yield int(name)
+
+
+def _resident(pid: int) -> int:
+    """Bytes of memory of a process (field 2 of man 5 proc, /proc/pid/statm, in pages); 0 for one that is gone."""
+    with contextlib.suppress(OSError, IndexError, ValueError):
+        return int((files.read_text("/proc/{}/statm".format(pid)) or "").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return 0

@@ -19,14 +19,15 @@ import json
 import os
 import shutil
 import time
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from project.agent import locks
 from project.core import files
 from project.core.paths import Root
+from project.core.resources import parse_array
 
 Row = Dict[str, Any]
-OVER = frozenset(("COMPLETED", "FAILED", "TIMEOUT", "CANCELLED", "NODE_FAIL"))
+OVER = frozenset(("COMPLETED", "FAILED", "TIMEOUT", "OUT_OF_MEMORY", "CANCELLED", "NODE_FAIL"))
 # How long (seconds) an ended job is listed in `queue`, and how long its record is kept.
 LISTED, KEPT = 300.0, 30 * 24 * 3600.0
 
@@ -37,6 +38,11 @@ class Job:
     def __init__(self, folder: str, job: Dict[str, Any]) -> None:
         self.folder = folder
         self.job = job
+        array = job["array"]
+        # A number of elements is what an older agent wrote.
+        text = "0-{}".format(array - 1) if isinstance(array, int) else array
+        self.array = None if text is None else parse_array(text)
+        self._indices: Sequence[Optional[int]] = [None] if self.array is None else self.array.indices()
         self.rows: Dict[Optional[int], Row] = {}
         self._read = 0
         self.update()
@@ -48,13 +54,19 @@ class Job:
     @property
     def count(self) -> int:
         """Number of elements; a job that is no array has one."""
-        return int(self.job["array"] or 1)
+        return len(self._indices)
 
-    def indices(self) -> Iterator[Optional[int]]:
-        if self.job["array"] is None:
-            yield None
-        else:
-            yield from range(self.job["array"])
+    @property
+    def throttle(self) -> int:
+        """How many elements may run at once."""
+        return (self.array.throttle if self.array else None) or self.count
+
+    def indices(self) -> Sequence[Optional[int]]:
+        return self._indices
+
+    def waits_until(self) -> float:
+        """Not before this moment may it start."""
+        return float(self.job.get("begin") or 0)
 
     def update(self) -> None:
         """Read the rows that came since the last time."""
@@ -99,6 +111,7 @@ class Job:
     def lines(self, now: float) -> Iterator[Row]:
         """What `queue` and `history` print of it; elements that wait alike are one line."""
         flags = set(self.flags())
+        early = now < self.waits_until()
         waiting: Dict[str, List[int]] = {}
         for index in self.indices():
             row = self.rows.get(index)
@@ -107,13 +120,13 @@ class Job:
                 continue
             state = "HELD" if flags & {"hold", "hold.{}".format(index)} else "PENDING"
             if index is None:
-                yield self._line(None, {"s": state, "t": now, "e": 0}, now)
+                yield self._line(None, {"s": state, "t": now, "e": 0}, now, early)
             else:
                 waiting.setdefault(state, []).append(index)
         for state, indices in sorted(waiting.items()):
-            yield dict(self._line(None, {"s": state, "t": now, "e": 0}, now), span=_span(indices))
+            yield dict(self._line(None, {"s": state, "t": now, "e": 0}, now, early), span=_span(indices))
 
-    def _line(self, index: Optional[int], row: Row, now: float) -> Row:
+    def _line(self, index: Optional[int], row: Row, now: float, early: bool = False) -> Row:
         job = self.job
         elapsed = row["e"] if "e" in row else now - row["t"]
         return {
@@ -121,7 +134,7 @@ class Job:
             "index": index,
             "name": job["name"],
             "state": row["s"],
-            "reason": {"HELD": "JobHeldUser", "PENDING": "Resources"}.get(row["s"], ""),
+            "reason": {"HELD": "JobHeldUser", "PENDING": "BeginTime" if early else "Resources"}.get(row["s"], ""),
             "exit_code": row.get("c"),
             "signal": row.get("g"),
             "restarts": 0,

@@ -16,7 +16,9 @@ from typing import Any, Dict, List, Optional, TextIO
 from project.agent import locks, runner, spawn
 from project.agent.localstore import LISTED, Job, Store
 from project.core import process
+from project.core.errors import UserError
 from project.core.process import Completed
+from project.core.resources import parse_array, parse_signal
 
 TEMPFAIL = 75
 _DIRECTIVE = re.compile(r"#JOBFERRY --([a-z-]+)=(.*)\Z")
@@ -80,14 +82,21 @@ def _submit(store: Store, arguments: List[str], out: TextIO, cwd: str) -> None:
     script = os.path.join(cwd, arguments[2])
     options = _directives(script)
     array = options.get("array")
-    if array is not None and not re.match(r"0-\d+\Z", array):
-        raise _Refused("array={} is not 0-N".format(array))
+    try:
+        array = None if array is None else parse_array(array).text
+        warning = parse_signal(options["signal"] + "s") if "signal" in options else None
+    except UserError as error:
+        raise _Refused(error.message) from error
     job = {
         "name": options.get("job-name", os.path.basename(script)),
-        "array": None if array is None else int(array[2:]) + 1,
+        "array": array,
         "limit": _number(options, "time"),
         "cpus": (_number(options, "processes") or 1) * (_number(options, "threads") or 1),
         "memory": _number(options, "memory"),
+        "exclusive": "exclusive" in options,
+        "begin": _number(options, "begin"),
+        "priority": int(options["priority"]) if re.match(r"-?\d+\Z", options.get("priority", "")) else 0,
+        "signal": None if warning is None else list(warning),
         "script": script,
         "output": os.path.join(cwd, arguments[1]),
         "cwd": cwd,
@@ -164,7 +173,7 @@ def _act(store: Store, command: str, name: str, out: TextIO) -> None:
 
 
 def _refusal(job: Optional[Job], command: str, index: Optional[int], element: bool) -> str:
-    if job is None or (element and (index is None or not index < int(job.job["array"] or 0))):
+    if job is None or (element and (index is None or index not in job.indices())):
         return "there is no such job"
     states = {job.state(one) for one in (job.indices() if index is None else [index])}
     if job.over() or (index is not None and job.rows.get(index) and job.state(index) not in ("PENDING", "RUNNING")):

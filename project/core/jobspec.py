@@ -12,7 +12,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Set, Tuple
 
 from project.core import callbacks, plain, resources, schema, states
 from project.core.errors import InputError, Problem
-from project.core.options import option_problem
+from project.core.options import text_problem
 from project.core.resources import Resources
 from project.core.words import did_you_mean
 
@@ -135,7 +135,7 @@ def _semantic(data: Dict[str, Any], bad: Set[str]) -> List[Problem]:
         found += _launcher_problems(data["launcher"])
     if good("job"):
         found += _job_problems(data["job"])
-    for key, check in (("output", _output_problem), ("scheduler_options", option_problem)):
+    for key, check in (("output", _output_problem), ("scheduler_options", text_problem)):
         if key in data and key not in bad:
             found += _each(key, data[key], check, bad)
     if "partition" in data:

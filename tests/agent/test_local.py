@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,7 @@ class Local:
         return [row["state"] for row in self.rows("history", number)]
 
     def end(self, number):
-        over = ("COMPLETED", "FAILED", "TIMEOUT", "CANCELLED", "NODE_FAIL")
+        over = ("COMPLETED", "FAILED", "TIMEOUT", "OUT_OF_MEMORY", "CANCELLED", "NODE_FAIL")
         until(lambda: all(state in over for state in self.states(number)), number)
         return self.rows("history", number)
 
@@ -89,6 +90,47 @@ def test_an_array_runs_every_element(both):
         (2, "FAILED", 2),
         (3, "FAILED", 3),
     ]
+
+
+def test_an_array_of_any_indices_and_its_throttle(local):
+    text = "echo x >> running; [ $(wc -l < running) -le 2 ] || touch crowd; sleep 0.2; sed -i '$ d' running\n"
+    number = local.submit(text, "array=1,5-9:2%1")
+    rows = local.end(number)
+    assert [row["index"] for row in rows] == [1, 5, 7, 9]
+    assert not (local.folder / "crowd").exists()
+    assert local.rows("cancel", number + "_6")[0]["done"] is False
+
+
+def test_a_job_that_uses_too_much_memory_is_ended(local):
+    hungry = "exec python3 -c 'import time; x = bytearray(200 * 1024 * 1024); time.sleep(600)'\n"
+    row = local.end(local.submit(hungry, "memory={}".format(100 * 1024 * 1024)))[0]
+    assert row["state"] == "OUT_OF_MEMORY"
+    assert local.end(local.submit("true\n", "memory={}".format(100 * 1024 * 1024)))[0]["state"] == "COMPLETED"
+
+
+def test_a_warning_before_the_end(local):
+    number = local.submit("trap 'exit 7' USR1\nwhile :; do sleep 0.1; done\n", "time=600", "signal=USR1@599")
+    row = local.end(number)[0]
+    assert (row["state"], row["exit_code"]) == ("FAILED", 7)
+
+
+def test_a_start_in_the_future(local):
+    number = local.submit("true\n", "begin={}".format(int(time.time()) + 3))
+    row = local.rows("history", number)[0]
+    assert (row["state"], row["reason"]) == ("PENDING", "BeginTime")
+    assert local.end(number)[0]["state"] == "COMPLETED"
+
+
+def test_the_larger_priority_is_earlier_and_an_exclusive_job_is_alone(local):
+    busy = local.submit("while [ ! -e go ]; do sleep 0.1; done\n", "exclusive=1")
+    until(lambda: local.states(busy) == ["RUNNING"])
+    later = local.submit("echo later >> order\n", "exclusive=1")
+    sooner = local.submit("echo sooner >> order\n", "exclusive=1", "priority=5")
+    assert local.states(later) == local.states(sooner) == ["PENDING"]
+    (local.folder / "go").touch()
+    local.end(later)
+    local.end(sooner)
+    assert (local.folder / "order").read_text() == "sooner\nlater\n"
 
 
 def test_the_time_limit_ends_a_job_that_does_not_listen(local):
@@ -174,7 +216,7 @@ def test_bad_calls_say_so(local):
         done = local.run(*words)
         assert done.returncode in (1, 75)
         assert done.stderr.strip()
-    for directive in ("array=1-3", "time=0", "processes=many"):
+    for directive in ("array=3-1", "signal=KILL@5", "time=0", "processes=many"):
         script = local.folder / "bad"
         script.write_text("#JOBFERRY --{}\n".format(directive))
         assert local.run("submit", "--output", "x", str(script)).returncode == 1

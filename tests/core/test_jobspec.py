@@ -159,7 +159,11 @@ def test_an_output_that_can_match(pattern):
 def test_every_wrong_output_is_told():
     wrong = ["fine.txt", "", "/etc/passwd", 7, "a/../../b", "x\0y"]
     assert keys(output=wrong) == ["output[{}]".format(number) for number in (1, 3, 5, 2, 4)]
-    assert keys(output={}, scheduler_options=[None, "no"]) == ["output", "scheduler_options[0]", "scheduler_options[1]"]
+    assert keys(output={}, scheduler_options=[None, "--no='"]) == [
+        "output",
+        "scheduler_options[0]",
+        "scheduler_options[1]",
+    ]
 
 
 @pytest.mark.parametrize("value", ["all", "none", "ALL", ["finished"], ["FINISHED", "BLOCKED"], []])
@@ -299,8 +303,8 @@ def test_the_parts_of_a_git_address():
 
 
 def test_a_scheduler_option_names_its_place():
-    assert keys(scheduler_options=["--qos=long", "--array=1"]) == ["scheduler_options[1]"]
-    assert keys(scheduler_options="-J x") == ["scheduler_options"]
+    assert keys(scheduler_options=["--qos=long", "--array='1"]) == ["scheduler_options[1]"]
+    assert keys(scheduler_options="-J 'x") == ["scheduler_options"]
 
 
 def test_problems_come_in_the_order_of_the_keys():

@@ -83,10 +83,56 @@ def test_the_sample_of_masi_tfe():
         ({"distribution": "scattered"}, ["--ntasks-per-node=1"]),
         ({"distribution": "distributed", "nbr_of_nodes": 2}, ["--ntasks=2", "--nodes=2"]),
         ({"nbr_of_nodes": 2}, ["--nodes=2"]),
+        ({"nodes": 2, "ranks_per_node": 8}, ["--ntasks-per-node=8", "--nodes=2"]),
+        ({"memory_per_node": "1K"}, ["--mem=1M"]),
+        ({"memory_per_node": "1T"}, ["--mem=1048576M"]),
+        ({"duration": "366d"}, ["--time=366-00:00:00"]),
+        ({"gpus_per_node": 2}, ["--gres=gpu:2"]),
+        ({"gpus_per_node": 2, "gpu_type": "a100"}, ["--gres=gpu:a100:2"]),
+        ({"gpus_per_rank": 1, "ranks": 4, "gpu_type": "v100"}, ["--ntasks=4", "--gpus-per-task=v100:1"]),
+        ({"account": "phys", "qos": "high", "reservation": "r"}, ["--account=phys", "--qos=high", "--reservation=r"]),
+        ({"constraint": "haswell&ib"}, ['--constraint="haswell&ib"']),
+        ({"exclusive": True}, ["--exclusive"]),
+        ({"exclusive": False}, []),
+        ({"licenses": ["matlab:2", "comsol"]}, ["--licenses=matlab:2,comsol"]),
+        ({"array": "0-99%10"}, ["--array=0-99%10"]),
+        ({"array": "1,5-9:2"}, ["--array=1,5-9:2"]),
+        ({"begin": "2027-01-31"}, ["--begin=2027-01-31T00:00:00"]),
+        ({"begin": "2027-01-31T18:30"}, ["--begin=2027-01-31T18:30:00"]),
+        ({"priority": -50}, ["--nice=50"]),
+        ({"priority": 50}, ["--nice=-50"]),
+        ({"signal": "USR1@5m", "duration": "1h"}, ["--time=01:00:00", "--signal=B:USR1@300"]),
+        ({"requeue": True}, ["--requeue"]),
+        ({"requeue": False}, ["--no-requeue"]),
     ],
 )
 def test_every_resource_has_its_directive(data, expected):
     assert resources(**data) == expected
+
+
+def test_a_queue_is_taken_before_the_clusters_partition():
+    assert directives({"partition": "batch"}, resources={"queue": "long"})[1:] == ["--partition=long"]
+
+
+def refused(**data):
+    spec = jobspec.parse({"destination_cluster": "alpha", "job": "x", "execution": "true", "resources": data})
+    return [(problem.key, problem.message) for problem in base.refusals(SLURM, spec)]
+
+
+def test_what_slurm_cannot_do_is_said_before_it_is_asked():
+    [(key, message)] = refused(signal="USR1@1d", duration="2d")
+    assert key == "resources.signal"
+    assert "65535" in message
+    assert refused(gpus_per_rank=1)[0][0] == "resources.gpus_per_rank"
+    assert refused(gpus_per_rank=1, nodes=2, ranks_per_node=2) == []
+
+
+def test_the_limit_on_arrays():
+    config = "Configuration data as of 2026-11-21T13:49:10\nMaxArraySize            = 10001\nMaxDBDMsgs = 20004\n"
+    assert SLURM.parse_array_limit(config) == base.Limit(None, 10000)
+    config += "SchedulerParameters     = bf_interval=1,max_array_tasks=500,x=1\n"
+    assert SLURM.parse_array_limit(config) == base.Limit(500, 10000)
+    assert SLURM.parse_array_limit("slurm_load_ctl_conf error") is None
 
 
 def test_the_users_options_come_last_as_they_are():
@@ -170,10 +216,10 @@ def test_a_rejection_keeps_slurms_words(err, transient):
 @pytest.mark.parametrize(
     ("err", "hint"),
     [
-        ("sbatch: error: invalid partition specified: nope\n", "scheduler_options: [--partition=NAME]"),
+        ("sbatch: error: invalid partition specified: nope\n", "resources.queue"),
         (
             "sbatch: error: Batch job submission failed: Invalid account or account/partition combination specified",
-            "--partition",
+            "resources.queue",
         ),
         ("sbatch: error: Batch job submission failed: Requested time limit is invalid", "resources.duration"),
         ("sbatch: error: Memory specification can not be satisfied", "memory_per_thread"),

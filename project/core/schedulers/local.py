@@ -3,15 +3,17 @@ r"""The built-in workload manager: jobs as processes of this machine, run by the
 Its commands and what they print (the runner puts its own `python agent.pyz local …` in the place of `{local}`):
 
 ``{local} submit --output FILE SCRIPT``
-    reads the lines `#JOBFERRY --key=value` at the head of SCRIPT: `job-name`, `array=0-N`, `time=SECONDS`, `processes`, `threads`,
-    `memory=BYTES` (of the whole job). Prints `{"id": "17"}`. The script runs in the directory of the call, with its
+    reads the lines `#JOBFERRY --key=value` at the head of SCRIPT: `job-name`, `array` (as sbatch's), `time=SECONDS`, `processes`,
+    `threads`, `memory=BYTES` (of the whole element; one that uses more is ended), `exclusive=1` (nothing else runs beside it),
+    `begin=SECONDS` (since the epoch), `priority=N` (larger = earlier), `signal=NAME@SECONDS` (to all its processes, before
+    the time limit); `nodes` and `distribution` say nothing new. Prints `{"id": "17"}`. The script runs in the directory of the call, with its
     environment, by `/bin/sh SCRIPT`, stdout and stderr appended to FILE, as a session of its own, with the variables
     JOBFERRY_LOCAL_ID (`17`), JOBFERRY_LOCAL_RESTARTS (`0`), and for an element JOBFERRY_LOCAL_INDEX.
 ``{local} queue``
     every job that waits, is held, runs, or ended less than 300 s ago, one JSON object a line and array element:
     `{"id": "17", "index": null | n, "name": …, "state": …, "reason": "", "exit_code": null | n, "signal": null | n,
     "restarts": 0, "elapsed": seconds, "cpus": n, "workdir": …, "node": host, "cancelled_by": null | uid, "uid": uid}`.
-    `state` is PENDING, HELD, RUNNING, COMPLETED, FAILED, TIMEOUT, CANCELLED or NODE_FAIL (the machine was restarted, or the
+    `state` is PENDING, HELD, RUNNING, COMPLETED, FAILED, TIMEOUT, OUT_OF_MEMORY, CANCELLED or NODE_FAIL (the machine was restarted, or the
     job's process is gone without its end having been written). Elements that wait may be one line: `"span": "5-9"` and no `index`.
 ``{local} history ID…``
     the same lines for these jobs, for as long as their records are kept.
@@ -31,8 +33,10 @@ import os
 import re
 from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
-from project.core import options, units
-from project.core.errors import ClusterError
+from project.core import units
+from project.core.errors import ClusterError, Problem
+from project.core.options import text_problem
+from project.core.resources import local_time
 from project.core.schedulers import base
 from project.core.script import job_name
 
@@ -51,9 +55,11 @@ _STATES = {
     "COMPLETED": (base.DONE, "ok"),
     "FAILED": (base.DONE, "exit_code"),
     "TIMEOUT": (base.DONE, "timeout"),
+    "OUT_OF_MEMORY": (base.DONE, "out_of_memory"),
     "CANCELLED": (base.DONE, "cancelled_by_scheduler"),
     "NODE_FAIL": (base.DONE, "node_failure"),
 }
+_NO_OPTIONS = ("is an option, but the workload manager local takes none.", "Say what the job needs in resources.")
 _COUNTS = ("cpus", "idle_cpus", "memory", "idle_memory", "jobs_running", "jobs_waiting")
 
 
@@ -61,7 +67,12 @@ class Local(base.Scheduler):
     name = "local"
     states = _STATES
     program = base.LOCAL
-    expresses = frozenset(("array", "seconds", "nodes", "ranks", "threads_per_rank", "memory_per_cpu", "distribution"))
+    expresses = frozenset(
+        (
+            "array", "seconds", "nodes", "ranks", "ranks_per_node", "threads_per_rank", "memory_per_cpu", "memory_per_node",
+            "distribution", "exclusive", "begin", "priority", "signal",
+        )
+    )  # fmt: skip
     nodes_expression = "1"
     directive_prefix = "#JOBFERRY"
     array_index_variable = "JOBFERRY_LOCAL_INDEX"
@@ -75,21 +86,43 @@ class Local(base.Scheduler):
         paths: "JobPaths",  # noqa: ARG002  # the port's signature
         uuid: str,
     ) -> List[str]:
-        """`#JOBFERRY --key=value` lines; there is one node, so partition, distribution and nodes mean nothing here."""
+        """`#JOBFERRY --key=value` lines; there is one node, so the cluster's partition means nothing here."""
         resources = spec.resources
         options = {"job-name": job_name(uuid, spec.name)}  # type: Dict[str, Any]
-        if resources.array is not None:
-            options["array"] = resources.array.text
+        options["array"] = resources.array.text if resources.array else None
         options["nodes"] = resources.nodes
+        options["distribution"] = resources.distribution
         options["time"] = resources.seconds
-        options["processes"] = resources.ranks
+        options["processes"] = resources.ranks or resources.ranks_per_node
         options["threads"] = resources.threads_per_rank
+        options["memory"] = resources.memory_per_node
         if resources.memory_per_cpu is not None:
-            options["memory"] = resources.memory_per_cpu * (resources.ranks or 1) * (resources.threads_per_rank or 1)
+            cpus = (options["processes"] or 1) * (resources.threads_per_rank or 1)
+            options["memory"] = resources.memory_per_cpu * cpus
+        options["exclusive"] = 1 if resources.exclusive else None
+        options["begin"] = int(local_time(resources.begin).timestamp()) if resources.begin else None
+        options["priority"] = resources.priority
+        options["signal"] = "{}@{}".format(*resources.signal) if resources.signal else None
         return ["#JOBFERRY --{}={}".format(key, value) for key, value in options.items() if value is not None]
 
+    def value_problems(self, spec: "JobSpec") -> List[Problem]:
+        """There is one node."""
+        resources, found = spec.resources, []
+        hint = "Leave it out, or choose a cluster with another workload manager."
+        if (resources.nodes or 1) > 1:
+            message = "is {}, but the workload manager local has one node.".format(resources.nodes)
+            found.append(Problem("resources.nodes", message, resources.nodes, hint))
+        if resources.distribution == "scattered" and (resources.ranks or 1) > 1:
+            message = "wants a node for each rank, but the workload manager local has one node."
+            found.append(Problem("resources.distribution", message, resources.distribution, hint))
+        return found
+
+    def preamble(self, spec: "JobSpec") -> List[str]:
+        # The warning goes to every process; this shell outlives it.
+        return ["trap : " + spec.resources.signal.name] if spec.resources.signal else []
+
     def option_problem(self, text: str) -> Tuple[str, str]:
-        return options.option_problem(text)
+        return text_problem(text) if text_problem(text)[0] else _NO_OPTIONS
 
     def option_fields(self, text: str) -> List[str]:  # noqa: ARG002
         return []

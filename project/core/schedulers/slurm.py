@@ -5,22 +5,41 @@ What its programs print is understood in `slurm_text`.
 
 import os
 import re
-from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
-from project.core import options, units
-from project.core.errors import ClusterError, UserError
-from project.core.schedulers import base, slurm_text
+from project.core import units
+from project.core.errors import ClusterError, Problem, UserError
+from project.core.resources import Resources, local_time
+from project.core.schedulers import base, slurm_options, slurm_text
 from project.core.script import job_name
 
 if TYPE_CHECKING:
     from project.core.jobspec import JobSpec
     from project.core.paths import JobPaths
-    from project.core.resources import Resources
 
 _SAFE = re.compile(r"[A-Za-z0-9_@%+=:,./-]+\Z")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # A shell's exit statuses above this are deaths by signal.
 _SIGNALLED = 128
+# sbatch(1), --signal: seconds before the end.
+_EARLIEST = 65535
+# The warning comes to this shell alone (B:), which hears it only between two programs; without B: it comes to what srun
+# started alone. So the job runs in a second shell, and this one passes the warning on to all of its processes.
+_RELAY = """
+if [ -z "${{JOBFERRY_INNER-}}" ]; then
+  JOBFERRY_INNER=1 /bin/sh "$0" "$@" &
+  jobferry_inner=$!
+  trap : HUP INT XCPU USR1 USR2
+  trap 'kill -s TERM "$jobferry_inner"' TERM
+  trap 'trap "" {name}; kill -s {name} 0; trap : {name}' {name}
+  while :; do
+    wait "$jobferry_inner"
+    jobferry_code=$?
+    kill -0 "$jobferry_inner" 2> /dev/null || exit "$jobferry_code"
+  done
+fi
+unset JOBFERRY_INNER
+trap : {name}"""
 _ID = re.compile(r"(\d+)(?:;[^\s;]+)?\Z")
 
 
@@ -32,7 +51,7 @@ class Slurm(base.Scheduler):
     # sbatch(1), OUTPUT ENVIRONMENT VARIABLES; SLURM_NNODES is its older name.
     nodes_expression = "${SLURM_JOB_NUM_NODES:-${SLURM_NNODES:-}}"
     directive_prefix = "#SBATCH"
-    expresses = frozenset(("array", "seconds", "nodes", "ranks", "threads_per_rank", "memory_per_cpu", "distribution"))
+    expresses = frozenset(Resources._fields)
     array_index_variable = "SLURM_ARRAY_TASK_ID"
     # Set from the first restart on (sbatch(1), OUTPUT ENVIRONMENT VARIABLES).
     restart_variable = "SLURM_RESTART_COUNT"
@@ -52,8 +71,9 @@ class Slurm(base.Scheduler):
         The user's own options come last, as they are: of two equal options sbatch takes the last.
         """
         options = ["--job-name=" + job_name(uuid, spec.name)]
-        if cluster.get("partition"):
-            options.append("--partition={}".format(cluster["partition"]))
+        queue = spec.resources.queue or cluster.get("partition")
+        if queue:
+            options.append("--partition={}".format(queue))
         options += _resource_options(spec.resources)
         lines = ["#SBATCH " + _escaped(option) for option in options]
         for option in spec.scheduler_options:
@@ -65,10 +85,36 @@ class Slurm(base.Scheduler):
         return lines
 
     def option_problem(self, text: str) -> Tuple[str, str]:
-        return options.option_problem(text)
+        return slurm_options.option_problem(text)
 
-    def option_fields(self, text: str) -> List[str]:  # noqa: ARG002
-        return []
+    def option_fields(self, text: str) -> List[str]:
+        return slurm_options.option_fields(text)
+
+    def value_problems(self, spec: "JobSpec") -> List[Problem]:
+        """sbatch(1): a warning comes at most 65535 s before the end; GPUs for each task need a number of tasks."""
+        resources, found = spec.resources, []
+        if resources.signal is not None and resources.signal.seconds > _EARLIEST:
+            message = "comes earlier than Slurm can send it: at most {} s before the end.".format(_EARLIEST)
+            found.append(Problem("resources.signal", message, None, "Give a shorter time, such as USR1@5m."))
+        counted = resources.ranks is not None or (resources.nodes is not None and resources.ranks_per_node is not None)
+        if resources.gpus_per_rank is not None and not counted and resources.distribution != "distributed":
+            message = "needs a number of ranks."
+            found.append(Problem("resources.gpus_per_rank", message, None, "Say how many: nbr_processes: 4."))
+        return found
+
+    def preamble(self, spec: "JobSpec") -> List[str]:
+        return _RELAY.format(name=spec.resources.signal.name).splitlines() if spec.resources.signal else []
+
+    def array_limit(self) -> List[str]:
+        return ["scontrol", "show", "config"]
+
+    def parse_array_limit(self, out: str) -> Optional[base.Limit]:
+        """slurm.conf(5): the highest index is one less than MaxArraySize; `max_array_tasks` is the most elements."""
+        size = re.search(r"^MaxArraySize\s*=\s*(\d+)\s*$", out, re.MULTILINE)
+        tasks = re.search(r"^SchedulerParameters\s*=.*\bmax_array_tasks=(\d+)", out, re.MULTILINE)
+        if not size:
+            return None
+        return base.Limit(int(tasks.group(1)) if tasks else None, max(0, int(size.group(1)) - 1))
 
     def submit(self, script: str, spec: "JobSpec", cluster: Mapping[str, Any]) -> List[str]:  # noqa: ARG002
         """`sbatch`; what Slurm itself has to say about the running job goes to `log/scheduler`.
@@ -173,18 +219,18 @@ class Slurm(base.Scheduler):
 
 # What to change in the input, by a word in what sbatch said.
 _HINTS = (
-    ("partition", "Choose another partition with scheduler_options: [--partition=NAME]; `sinfo -s` lists them."),
-    ("account", "Name your account with scheduler_options: [--account=NAME]."),
-    ("qos", "Choose another quality of service with scheduler_options: [--qos=NAME]."),
-    (
-        "time limit",
-        "Shorten resources.duration, or choose another partition with scheduler_options: [--partition=NAME].",
-    ),
-    ("memory", "Lower resources.memory_per_thread."),
-    (
-        "node configuration",
-        "Ask for less in resources, or choose another partition with scheduler_options: [--partition=NAME].",
-    ),
+    ("partition", "Choose another partition with resources.queue; `sinfo -s` lists them."),
+    ("account", "Name your account with resources.account."),
+    ("qos", "Choose another quality of service with resources.qos."),
+    ("time limit", "Shorten resources.duration, or choose another partition with resources.queue."),
+    ("memory", "Lower resources.memory_per_thread or resources.memory_per_node."),
+    ("node configuration", "Ask for less in resources, or choose another partition with resources.queue."),
+    ("job array", "Write another resources.array, or set the cluster's max_array_size."),
+    ("--nice", "Only operators of the cluster may raise a priority: give resources.priority a negative number."),
+    ("reservation", "Correct resources.reservation; `scontrol show reservation` lists them."),
+    ("feature", "Correct resources.constraint; `sinfo -o %f` lists the features."),
+    ("license", "Correct resources.licenses; `scontrol show licenses` lists them."),
+    ("gres", "Correct the GPUs in resources; `sinfo -o %G` lists what the nodes have."),
     ("option", "Correct scheduler_options: sbatch does not know one of them."),
 )
 
@@ -204,8 +250,56 @@ def _resource_options(resources: "Resources") -> List[str]:
     if resources.threads_per_rank is not None:
         options.append("--cpus-per-task={}".format(resources.threads_per_rank))
     if resources.memory_per_cpu is not None:
-        # Whole MiB, rounded up: 0 would mean all of the node's memory (sbatch(1), --mem-per-cpu).
-        options.append("--mem-per-cpu={}M".format(max(1, -(-resources.memory_per_cpu // units.MIB))))
+        options.append("--mem-per-cpu=" + _mib(resources.memory_per_cpu))
+    if resources.memory_per_node is not None:
+        options.append("--mem=" + _mib(resources.memory_per_node))
+    return options + _gpu_options(resources) + _site_options(resources) + _running_options(resources)
+
+
+def _mib(size: int) -> str:
+    # Whole MiB, rounded up: 0 would mean all of the node's memory (sbatch(1), --mem-per-cpu).
+    return "{}M".format(max(1, -(-size // units.MIB)))
+
+
+def _gpu_options(resources: Resources) -> List[str]:
+    """`--gres` is for each node and understood by every version; `--gpus-per-task` by 19.05 and later."""
+    kind = resources.gpu_type + ":" if resources.gpu_type else ""
+    options = []
+    if resources.gpus_per_node is not None:
+        options.append("--gres=gpu:{}{}".format(kind, resources.gpus_per_node))
+    if resources.gpus_per_rank is not None:
+        options.append("--gpus-per-task={}{}".format(kind, resources.gpus_per_rank))
+    return options
+
+
+def _site_options(resources: Resources) -> List[str]:
+    options = [
+        "--{}={}".format(name, value)
+        for name, value in (
+            ("account", resources.account),
+            ("qos", resources.qos),
+            ("reservation", resources.reservation),
+            ("constraint", resources.constraint),
+            ("licenses", ",".join(resources.licenses)),
+        )
+        if value
+    ]
+    return options + (["--exclusive"] if resources.exclusive else [])
+
+
+def _running_options(resources: Resources) -> List[str]:
+    """When it may start, how early, what it hears before its end, and whether it may run again."""
+    options = []
+    if resources.begin:
+        options.append("--begin=" + local_time(resources.begin).strftime("%Y-%m-%dT%H:%M:%S"))
+    if resources.priority is not None:
+        # --priority is for operators, and Slurm drops it without a word for everybody else (measured on 22.05). --nice lowers
+        # a job for everybody, and raising one is refused aloud.
+        options.append("--nice={}".format(-resources.priority))
+    if resources.signal is not None:
+        options.append("--signal=B:{}@{}".format(*resources.signal))
+    if resources.requeue is not None:
+        options.append("--requeue" if resources.requeue else "--no-requeue")
     return options
 
 
@@ -215,6 +309,8 @@ def _placement_options(resources: "Resources") -> List[str]:
         # Without a number of tasks sbatch assumes one a node; said here so that SLURM_NTASKS is set as well.
         processes = resources.nodes
     options = [] if processes is None else ["--ntasks={}".format(processes)]
+    if resources.ranks_per_node is not None:
+        options.append("--ntasks-per-node={}".format(resources.ranks_per_node))
     if resources.distribution == "grouped":
         options.append("--nodes=1")
     elif resources.distribution == "scattered":

@@ -23,6 +23,7 @@ ENDED = (
     + row("CANCELLED", 4, cancelled_by=1000)
     + row("CANCELLED", 5, cancelled_by=0)
     + row("NODE_FAIL", 6)
+    + row("OUT_OF_MEMORY", 7, signal=15)
 )
 FACTS = {"cpus": 8, "idle_cpus": 2, "memory": 2**34, "idle_memory": 2**33, "jobs_running": 1, "jobs_waiting": 0}
 VOICE = Voice(
@@ -30,7 +31,7 @@ VOICE = Voice(
     native_id="17",
     rejected=(1, "", "array=0-x is not 0-N"),
     away=(75, "", "Permission denied: /home/x"),
-    queue=row("PENDING", 7) + row("HELD", 8) + row("RUNNING", 9, 0) + row("PENDING", 9, None, span="1-4") + ENDED,
+    queue=row("PENDING", 10) + row("HELD", 8) + row("RUNNING", 9, 0) + row("PENDING", 9, None, span="1-4") + ENDED,
     history=[ENDED],
     found=row("RUNNING", 9, 0) + row("PENDING", 9, 1) + row("FAILED", 12),
     found_ids=["9", "12"],
