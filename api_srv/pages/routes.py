@@ -10,7 +10,7 @@ from werkzeug.exceptions import HTTPException
 
 from api_srv.pages import load, session, shown, times, tones
 from api_srv.problems import RefusedError
-from api_srv.services import clusters, jobs
+from api_srv.services import clusters, deliveries, jobs
 from api_srv.services.context import Account
 
 PAGE = 50
@@ -127,6 +127,11 @@ def cancel(uuid: str) -> Response:
     return _answer(_cancel, uuid)
 
 
+@pages.post("/pages/jobs/<uuid>/deliveries/<delivery>/replay")
+def replay(uuid: str, delivery: str) -> Response:
+    return _answer(_replay, uuid, delivery)
+
+
 @pages.get("/sign-in")
 def sign_in_form() -> Response:
     return _answer(lambda: render_template("signin.html", next=_local(request.args.get("next", ""))))
@@ -187,12 +192,13 @@ def _job(name: str) -> Any:
     if uuid != name.lower():
         return redirect(f"/jobs/{uuid}", 303)
     events = services.store.events(uuid)
-    rows = services.store.outbox_rows(job_uuid=uuid, newest=True, limit=MAX_MAILS)
+    rows = services.store.outbox_rows(job_uuid=uuid, kind="mail", newest=True, limit=MAX_MAILS)
     return render_template(
         "job.html",
         account=account,
         job=shown.whole(record.document, events),
         mails=[shown.mail(row) for row in rows],
+        callbacks=[shown.callback(one) for one in deliveries.listing(services, record)["deliveries"][-MAX_MAILS:]],
         all_events=request.args.get("history") == "all",
     )
 
@@ -212,7 +218,7 @@ def _mails() -> Any:
     if state not in {"", "waiting", "sent", "undeliverable"}:
         raise RefusedError(422, "state is waiting, sent or undeliverable.", "state")
     owner = account.scope or ""
-    rows = services.store.outbox_rows(owner=owner, state=state, newest=True, limit=MAX_MAILS)
+    rows = services.store.outbox_rows(owner=owner, state=state, kind="mail", newest=True, limit=MAX_MAILS)
     return render_template(
         "mails.html", account=account, mails=[shown.mail(row) for row in rows], state=state, most=MAX_MAILS
     )
@@ -220,7 +226,9 @@ def _mails() -> Any:
 
 def _undeliverable(account: Account) -> list[dict[str, Any]]:
     services, _ = session.parts()
-    return services.store.outbox_rows(owner=account.scope or "", state="undeliverable", newest=True, limit=100)
+    return services.store.outbox_rows(
+        owner=account.scope or "", state="undeliverable", kind="mail", newest=True, limit=100
+    )
 
 
 def _cancel(uuid: str) -> Any:
@@ -231,6 +239,16 @@ def _cancel(uuid: str) -> Any:
     record = jobs.found(services, account, uuid)
     jobs.cancel(services, account, record)
     return redirect(f"/jobs/{record.document['job_uuid']}", 303)
+
+
+def _replay(uuid: str, delivery: str) -> Any:
+    _limit_form()
+    account = _reader()
+    session.check_form()
+    services, _ = session.parts()
+    record = jobs.found(services, account, uuid)
+    deliveries.replay(services, account, record, delivery)
+    return redirect(f"/jobs/{record.document['job_uuid']}#callbacks", 303)
 
 
 def _sign_in() -> Any:

@@ -100,6 +100,7 @@ def whole(document: Json, events: Sequence[Json]) -> Json:
         "lines": [timeline.line(event) for event in events],
         "hidden": max(0, len(events) - EVENTS_SHOWN),
         "shown": EVENTS_SHOWN,
+        "callback": str(document.get("callback") or "").partition("?")[0],
         "input": _outline(document.get("user_input") or {}),
         "commands": _commands(uuid, state),
     }
@@ -211,6 +212,22 @@ def mail(row: Json) -> Json:
         "error": clean(str(row.get("error") or "")),
         "uuid": str(row.get("job_uuid") or ""),
     }
+
+
+def callback(delivery: Json) -> Json:
+    """A callback and what became of it; of its attempts the last ones, newest first."""
+    state = str(delivery["delivery"])
+    attempts = [
+        {
+            "time": one.get("time"),
+            "said": clean(str(one.get("error") or f"answered {one.get('status')}")),
+            "ms": one.get("ms"),
+            "answer": clean(str(one.get("answer") or "")),
+        }
+        for one in reversed(delivery["attempts"])
+    ]
+    tone_of = {"sent": "good", "undeliverable": "bad"}.get(state, "wait")
+    return {**delivery, "tone": tone_of, "attempts": attempts, "error": clean(str(delivery["error"]))}
 
 
 def _several(values: Any) -> str:

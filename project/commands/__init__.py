@@ -30,6 +30,7 @@ VERBS = (
     Verb("logs", "Look", "show what a job printed", "logs", "UUID"),
     Verb("watch", "Look", "follow jobs until they have ended", "watch", "[UUID ...]"),
     Verb("why", "Look", "explain a job's state and say what to do", "why", "UUID"),
+    Verb("deliveries", "Look", "show a job's callbacks, or send them again", "deliveries", "UUID"),
     Verb("cancel", "Act", "cancel jobs", "cancel", "UUID ... | -l K=V"),
     Verb("hold", "Act", "keep waiting jobs from starting", "hold", "UUID ... | -l K=V"),
     Verb("release", "Act", "let held jobs go on", "release", "UUID ... | -l K=V"),

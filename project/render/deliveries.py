@@ -1,0 +1,36 @@
+"""The callbacks of a job as text."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from project.render import times
+from project.render.output import Output
+from project.render.text import clean
+
+_TONE = {"sent": "FINISHED", "undeliverable": "FAILED"}
+
+
+def listing(deliveries: Sequence[Mapping[str, Any]], output: Output) -> str:
+    """One line a delivery, its attempts below."""
+    palette = output.palette()
+    lines: list[str] = []
+    for one in deliveries:
+        word = clean(str(one.get("delivery") or ""))
+        state = _TONE.get(word)
+        shown = palette.state(state, f"{word:<13}") if state else f"{word:<13}"
+        stamp = palette.paint("dim", times.local(one.get("time")))
+        named = f"{one.get('state') or ''} (run {one.get('jobndx')})"
+        lines.append(f"{stamp}  {shown} {clean(named):<18} {clean(str(one.get('id') or ''))[:12]}".rstrip())
+        lines += [" " * 21 + _attempt(attempt) for attempt in one.get("attempts") or []]
+        if one.get("next"):
+            lines.append(" " * 21 + f"next try {times.local(one['next'])}")
+    if deliveries:
+        lines.insert(0, f"to {clean(str(deliveries[0].get('url') or ''))}")
+    return "\n".join(lines)
+
+
+def _attempt(attempt: Mapping[str, Any]) -> str:
+    said = clean(str(attempt.get("error") or "")) or f"answered {attempt.get('status')}"
+    answer = clean(str(attempt.get("answer") or ""))
+    tail = f": {answer}" if answer else ""
+    return f"{times.local(attempt.get('time'))}  {said} after {attempt.get('ms')} ms{tail}"
