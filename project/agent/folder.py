@@ -49,6 +49,11 @@ class Record:
     def final(self) -> bool:
         return self.state in states.FINAL
 
+    @property
+    def first_run(self) -> int:
+        """The number of the first run: above 1 for a job that was started again as another one (`request.json`)."""
+        return max(1, int(self.document.get("run") or 1))
+
     def to_json(self) -> Dict[str, Any]:
         return dict(vars(self))
 
@@ -206,6 +211,10 @@ class Folder:
         spec = request.get("spec") or {}
         cluster = request.get("cluster") or {}
         fields = {"cluster": cluster.get("name") or "", "job_directory": texts.from_path(self.paths.folder)}
+        # psik counts the starts of one job: its jobndx.
+        first = request.get("first_run")
+        if isinstance(first, int) and first > 1:
+            fields["run"] = first
         return Record(history.new_document(self.uuid, spec, **fields))
 
     def _lines(self, offset: int) -> Iterator[Tuple[Event, int]]:
@@ -252,15 +261,18 @@ class Folder:
         """One row of psik's history; the batch script writes those of a run's start and end itself, none is written twice."""
         word = states.PSIK_WORDS[state]
         rows = (files.read_text(self.paths.status_csv) or "").split()
+        # As in psik: a new job has no run yet.
+        run = 0 if word == "new" else run
         if word == "active" or (rows and rows[-1].split(",")[2:3] == [word]):
             return
         files.append_line(self.paths.status_csv, "{:.3f},{},{},{}".format(plans.seconds(stamp), run, word, info))
 
 
 def _info(document: Document) -> Any:
-    """psik's fourth column: the native id when queued, else an exit code or 0."""
+    """psik's fourth column, a whole number: the native id when queued (its leading digits), else an exit code or 0."""
     if document["state"] == states.QUEUED:
-        return str(document.get("native_id") or 0).split("_")[0]
+        digits = re.match(r"\d+", str(document.get("native_id") or ""))
+        return digits.group() if digits else 0
     code: Optional[int] = document.get("exit_code")
     if code is not None and document["state"] in states.FINAL:
         return code

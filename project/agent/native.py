@@ -48,7 +48,10 @@ class Submission:
         # A module may have named another directory.
         work = workfolder.make(self.paths, spec.directory)
         tree.write(self.paths, spec, self.runner.root)
-        text = script.render(spec, self.cluster, self.scheduler, self.paths, self.folder.uuid, work=work, bell=bell)
+        first = self.folder.read().first_run
+        text = script.render(
+            spec, self.cluster, self.scheduler, self.paths, self.folder.uuid, work=work, bell=bell, first_run=first
+        )
         files.write_atomic(self.paths.script, text, 0o700)
         others = self.scheduler.files(spec, self.cluster, self.paths, self.folder.uuid)
         for name, content in others.items():

@@ -82,6 +82,7 @@ def _take(session: "Session", folder: Folder, request: Dict[str, Any]) -> None:
             "modules": request.get("modules") or {},
             "source": request.get("source") or {},
             "tags": request.get("tags") or {},
+            "first_run": request.get("first_run") or 1,
             "report": {"url": report["url"]} if report.get("url") else None,
         }
         files.write_json(folder.paths.spec, data)

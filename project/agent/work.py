@@ -137,7 +137,7 @@ class _Work:
         paths = self.folder.paths
         fields = {
             "native_id": native_id,
-            "run": 1,
+            "run": self.folder.read().first_run,
             "job_directory": texts.from_path(paths.folder),
             "working_directory": texts.from_path(workfolder.real(paths)),
         }

@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from project.core.paths import JobPaths
     from project.core.schedulers.base import Scheduler
 
-_RUN = "jobferry_run=$(( ${{{}:-0}} + 1 ))"
+_RUN = "jobferry_run=$(( ${{{restarts}:-0}} + {first} ))"
 # For a manager that does not tell how often it has started the job: each start left a fact.
-_COUNTED = """jobferry_run=1
+_COUNTED = """
 while [ -e "$jobferry_folder/facts/started.$jobferry_run${jobferry_index:+.$jobferry_index}" ]; do
   jobferry_run=$(( jobferry_run + 1 ))
 done"""
@@ -129,6 +129,7 @@ def render(
     part: Optional["Part"] = None,
     label: str = "",
     elements: int = 0,
+    first_run: int = 1,
 ) -> str:
     """The batch script of a job.
 
@@ -137,10 +138,11 @@ def render(
     :param part: the part of a split array that it is for (`core.arrays`); `spec` is then the part's.
     :param label: what stands for the UUID in the batch job's name (`arrays.part_name`); default the UUID.
     :param elements: how many elements the whole array has; default those of `spec`.
+    :param first_run: the run number of its first start; above 1 for a job that goes on with the count of another one.
 
     Raises UserError for a value that cannot stand in a script, InputError for a profile that is none.
     """
-    where = _Where(cluster, scheduler, paths, uuid, work or paths.work, bell or _bell(paths), part, elements)
+    where = _Where(cluster, scheduler, paths, uuid, work or paths.work, bell or _bell(paths), part, elements, first_run)
     spec = profiles.applied(spec, cluster, scheduler)
     header = [Line(text) for text in scheduler.directives(spec, cluster, paths, label or uuid)]
     return _text(_lines(spec, header, where))
@@ -176,6 +178,7 @@ class _Where(NamedTuple):
     bell: str
     part: Optional["Part"] = None
     elements: int = 0
+    first: int = 1
 
 
 def _bell(paths: "JobPaths") -> str:
@@ -228,12 +231,19 @@ def _head(where: _Where) -> str:
         uuid=re.sub(r"[^A-Za-z0-9-]", "", where.uuid),
         folder=quote(where.paths.folder),
         bell=quote(where.bell),
-        run=_RUN.format(scheduler.restart_variable) if scheduler.restart_variable else _COUNTED,
+        run=_run(where),
         index=index,
         lowest=scheduler.lowest_index,
         shift=_SHIFT.format(offset=part.offset, index=index) if part and part.offset else "",
         native=scheduler.job_id_variable,
     )
+
+
+def _run(where: _Where) -> str:
+    restarts = where.scheduler.restart_variable
+    if restarts:
+        return _RUN.format(restarts=restarts, first=where.first)
+    return "jobferry_run={}{}".format(where.first, _COUNTED)
 
 
 def _entry(spec: "JobSpec", work: str) -> List[Line]:

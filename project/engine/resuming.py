@@ -144,7 +144,11 @@ def _request(document: Json, known: Json) -> Request:
     folder = Path(source).absolute().parent if source else Path(beside or ".").absolute()
     modules_file = str(known.get("modules_file") or "")
     return Request(
-        Loaded(data, source, folder), modules, str(known.get("policy") or "") or None, modules_file=modules_file
+        Loaded(data, source, folder),
+        modules,
+        str(known.get("policy") or "") or None,
+        modules_file=modules_file,
+        first_run=max(1, int(document.get("run") or 1)),
     )
 
 

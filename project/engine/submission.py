@@ -28,7 +28,8 @@ Probes = dict[str, probing.Probe]
 class Request:
     """What is to be submitted. `fallback` is ask, auto or never; None: the input's, else by the terminal.
 
-    `origin` is the UUID of the job of which this is to be another one.
+    `origin` is the UUID of the job of which this is to be another one. `first_run` is the number of its first run: psik's
+    jobndx, which goes on when a job is started again.
     """
 
     loaded: Loaded
@@ -37,6 +38,7 @@ class Request:
     tags: dict[str, str] = field(default_factory=dict)
     modules_file: str = ""
     origin: str = ""
+    first_run: int = 1
 
     def data(self) -> Json:
         """The input, with the tags of the call."""
@@ -157,6 +159,7 @@ class Submission:
             destination_cluster=wanted,
             modules=self.modules.public() or None,
             online_job_file=online,
+            run=self.request.first_run if self.request.first_run > 1 else 0,
             **self.callback(),
         )
         # First what may fail here (a full disk): a record of a job that cannot be gone on with helps nobody.
@@ -338,6 +341,7 @@ class Submission:
             "upload": upload,
             "report": {"url": url, "token": token} if url and token else None,
             "tags": dict(self.data.get("tags") or {}),
+            "first_run": self.request.first_run,
         }
 
     # The ends.

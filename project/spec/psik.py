@@ -3,8 +3,8 @@
 The fields are those of psik/models.py (v1.2.2 and v3.1.1). The versions differ in `backend`: an object with the
 attributes in it in 1.2 (BackendConfig), the name of a configured backend in 3.x with `attributes` beside it.
 
-psik's defaults are kept where the workload manager can express them (`duration` 10 minutes, `exclusive_node_use` true): its
-templates for Slurm say both always. Where it cannot, a default that nobody wrote is no reason to refuse the job.
+psik's default of 10 minutes for `duration` is kept where the workload manager can express it, that of `exclusive_node_use`,
+true, for Slurm: psik tells no other one of it. A default that nobody wrote is no reason to refuse a job.
 """
 
 from __future__ import annotations
@@ -44,6 +44,8 @@ BACKEND = ("type", "queue_name", "project_name", "reservation_id", "attributes")
 SECRETS = ("callback", "cb_secret", "cb_headers", "client_secret")
 # psik/models.py, ResourceSpec.duration, in minutes.
 DURATION = 10
+# psik/templates/slurm/job (v1.2.2) and psik/backends/slurm.py (v3.1.1); no other backend reads exclusive_node_use.
+EXCLUSIVE_BY_DEFAULT = "slurm"
 # psik 3's name of the backend that is meant when none is named.
 DEFAULT_BACKEND = "default"
 
@@ -121,5 +123,5 @@ def _resources(draft: Draft, resources: Fields) -> None:
     draft.put("resources.exclusive", exclusive, "resources.exclusive_node_use")
     if resources.data.get("duration") is None:
         draft.default("seconds", f"{DURATION}m", f"A duration of {DURATION} minutes")
-    if exclusive is None:
+    if exclusive is None and draft.scheduler is not None and draft.scheduler.name == EXCLUSIVE_BY_DEFAULT:
         draft.default("exclusive", True, "Exclusive use of the nodes (exclusive_node_use)")
