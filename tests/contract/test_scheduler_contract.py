@@ -149,7 +149,7 @@ def test_hostile_needs_are_one_line_or_refused(name, odd):
         value = [odd] if field == "licenses" else odd
         job = spec(without._replace(**{field: value}))
         try:
-            lines = manager.directives(job, {}, JobPaths("/w", UUID), UUID)
+            lines = manager.directives(job, voice.cluster, JobPaths("/w", UUID), UUID)
         except UserError:
             continue
         assert all(line.startswith("#") and "\n" not in line for line in lines), field
@@ -160,7 +160,7 @@ def test_hostile_needs_are_one_line_or_refused(name, odd):
 def test_directives_are_comments_of_one_line(name):
     manager = schedulers.get(name)
     job = spec(simple(manager, array=Array("1-4"), ranks=2, memory_per_cpu=2**30))
-    lines = manager.directives(job, {"partition": "p"}, JobPaths("/w", UUID), UUID)
+    lines = manager.directives(job, {**voice_of(name).cluster, "partition": "p"}, JobPaths("/w", UUID), UUID)
     assert all(line.startswith("#") and "\n" not in line for line in lines)
     assert UUID in said(manager, job)
     assert "array" not in manager.expresses or "1-4" in said(manager, job)

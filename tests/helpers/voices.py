@@ -48,6 +48,7 @@ class Voice(NamedTuple):
     `empty`             what an empty queue, history and search print
     `element`           how element 4 of `array_id` stands in a command; both "" = as for Slurm
     `samples`           other values than SAMPLES for fields that this manager takes only some values of
+    `cluster`           what a cluster's entry must say for all samples to be expressible
     `noisy`             False: nobody's greeting can stand in its answers (they come over a socket)
     """
 
@@ -74,6 +75,7 @@ class Voice(NamedTuple):
     array_id: str = ""
     element: str = ""
     samples: Mapping[str, tuple[Mapping[str, Any], Any]] = {}
+    cluster: Mapping[str, Any] = {}
     noisy: bool = True
 
 
@@ -136,6 +138,7 @@ def spec(resources: Resources | None = None, **data: Any) -> jobspec.JobSpec:
 def said(manager: Scheduler, job: jobspec.JobSpec, **cluster: Any) -> str:
     """All that a manager is told at a submission: its lines in the batch script, the command, further files."""
     paths = JobPaths("/w", UUID)
+    cluster = {**voice_of(manager.name).cluster, **cluster}
     lines = manager.directives(job, cluster, paths, UUID)
     argv = manager.submit(paths.script, job, cluster)
     return "\n".join([*lines, *argv, *manager.files(job, cluster, paths, UUID).values()])

@@ -7,10 +7,11 @@ from project.core.schedulers.at import At
 from project.core.schedulers.base import Scheduler
 from project.core.schedulers.local import Local
 from project.core.schedulers.pbs import Pbs
+from project.core.schedulers.sge import Sge
 from project.core.schedulers.slurm import Slurm
 from project.core.words import did_you_mean
 
-SCHEDULERS: Dict[str, Scheduler] = {scheduler.name: scheduler for scheduler in (Slurm(), Local(), At(), Pbs())}
+SCHEDULERS: Dict[str, Scheduler] = {scheduler.name: scheduler for scheduler in (Slurm(), Local(), At(), Pbs(), Sge())}
 
 
 def get(name: str) -> Scheduler:
