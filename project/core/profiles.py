@@ -65,7 +65,8 @@ def parse(cluster: Mapping[str, Any], scheduler: Optional["Scheduler"] = None) -
     """The cluster's profile. Raises InputError with every problem (`problems`)."""
     found = problems(cluster, scheduler)
     if found:
-        raise InputError(found, "cluster {}".format(cluster.get("name", "")))
+        where = "cluster {}".format(cluster.get("name", ""))
+        raise InputError([problem._replace(key="{}: {}".format(where, problem.key)) for problem in found], where)
     return _read(cluster.get("profile"))
 
 
@@ -184,8 +185,10 @@ def epilogue(profile: Profile) -> List[Line]:
 
 
 def evaluated(lines: List[str], key: str, indent: str = "") -> List[Line]:
-    """Shell lines, each given to `eval`, so that one with a syntax error fails alone."""
-    return [Line(indent + "eval " + quote(line), "{}[{}]".format(key, number)) for number, line in enumerate(lines)]
+    """Shell lines, each given to `eval`; `command` keeps one with a syntax error from ending the shell (POSIX, command)."""
+    return [
+        Line(indent + "command eval " + quote(line), "{}[{}]".format(key, number)) for number, line in enumerate(lines)
+    ]
 
 
 def filled(body: str, blocks: Mapping[str, List[Line]]) -> List[Line]:
