@@ -20,9 +20,12 @@ class JobferryError(Exception):
     :param hint: what to do about it.
     :param transient: True when the same call may succeed later.
     :param condition: the job's `condition` if this error ends a job.
+
+    `job_uuid` is the job that was recorded before it was raised, "" when there is none (set by `project.Client.submit`).
     """
 
     exit_code = 70
+    job_uuid = ""
 
     def __init__(
         self, message: str, hint: str = "", transient: bool = False, condition: str = "internal_error"

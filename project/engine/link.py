@@ -7,6 +7,7 @@ from typing import Any
 
 from project.core import protocol
 from project.core.errors import Bug, ClusterError, JobferryError, from_wire
+from project.core.process import quote
 from project.engine import boot
 from project.engine.agentfile import AgentFile
 from project.transports.base import Channel, Transport
@@ -16,6 +17,8 @@ OnMessage = Callable[[Json, bytes], None]
 PIECE = 256 * 1024
 # Seconds after the last answer for which the agent is taken to be there still.
 TRUSTED = 15.0
+# Seconds for the exit status of a command whose output has ended.
+_END = 30.0
 _NOBODY = "00000000-0000-0000-0000-000000000000"
 
 
@@ -92,6 +95,15 @@ class Link:
             raise Bug(f"The agent on {self.name} sent something that is no message ({error}).") from error
         except OSError as error:
             raise self._broken() from error
+
+    def shell(self, line: str) -> tuple[int, bytes]:
+        """Run a line of POSIX shell beside the agent, on the same connection: exit status and output. Raises ClusterError."""
+        channel = self._transport.open("exec /bin/sh -c " + quote(line))
+        try:
+            printed = channel.stdout.read()
+            return channel.wait(_END), printed
+        finally:
+            channel.close()
 
     def answers(self) -> bool:
         """False when the connection is gone or a request was broken off. After a while of silence it is asked: one round trip."""

@@ -1,0 +1,44 @@
+"""psik's Python interface on jobferry: a program for psik needs its imports changed, nothing else.
+
+>>> from project import Config, JobManager, JobSpec, ResourceSpec
+>>> cfg = Config(prefix="/proj/SB1/jobs", backend={"type": "slurm", "queue_name": "batch", "project_name": "plaid"})
+>>> mgr = JobManager(cfg)
+>>> job = await mgr.create(JobSpec(script="hostname", resources=ResourceSpec(duration=60)))
+>>> await job.submit()
+>>> print(await (job.base / "status.csv").read_text())
+
+Names, fields and meanings are those of psik 1.2 and 3.x (its modules models, config, manager, job); both forms are taken. Under
+it is the same engine as everywhere: the jobs are in `jobferry ls` too, and a backend may be a cluster of the inventory, over SSH.
+"""
+
+from project.psikapi.config import Config, load_config
+from project.psikapi.job import Job
+from project.psikapi.manager import JobManager
+from project.psikapi.models import (
+    BackendConfig,
+    Callback,
+    JobAttributes,
+    JobSpec,
+    JobState,
+    ResourceSpec,
+    Transition,
+    load_jobspec,
+)
+from project.psikapi.paths import AsyncPath, RemotePath
+
+__all__ = [
+    "AsyncPath",
+    "BackendConfig",
+    "Callback",
+    "Config",
+    "Job",
+    "JobAttributes",
+    "JobManager",
+    "JobSpec",
+    "JobState",
+    "RemotePath",
+    "ResourceSpec",
+    "Transition",
+    "load_config",
+    "load_jobspec",
+]
