@@ -4,6 +4,7 @@ serve [ROOT]            serve requests on stdin and stdout until stdin ends (`co
 watch ROOT              watch all living jobs of ROOT, in the background, until none lives; ends at once if another does
 carry-on ROOT WORKDIR UUID   do what is to be done for one job: prepare, submit, postprocess
 cancel ROOT UUID        cancel a job
+reached ROOT UUID NDX STATE [INFO]   record that a run of a job has reached one of psik's states
 check [ROOT]            look at what the agent needs on this machine; one line each
 local --root ROOT …     the built-in workload manager (`core.schedulers.local`)
 
@@ -66,6 +67,13 @@ def _cancel(words: List[str]) -> int:
     return cancel_here(_root(words[:1]), words[1], sys.stdout)
 
 
+def _reached(words: List[str]) -> int:
+    from project.agent.reached import reached_here
+
+    root, uuid, jobndx, state = words[:4]
+    return reached_here(_root([root]), uuid, jobndx, state, " ".join(words[4:]), sys.stdout)
+
+
 def _check(words: List[str]) -> int:
     from project.agent.check import look
 
@@ -91,6 +99,7 @@ _COMMANDS = {
     "watch": _watch,
     "carry-on": _carry_on,
     "cancel": _cancel,
+    "reached": _reached,
     "check": _check,
     "local": _local,
 }

@@ -24,6 +24,7 @@ OPS = {
     "hold": "control:hold",
     "release": "control:release",
     "remove": "control:remove",
+    "reached": "reached:reached",
     "logs": "logs:logs",
     "outputs": "outputs:outputs",
     "facts": "facts:facts",

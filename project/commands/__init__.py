@@ -35,6 +35,8 @@ VERBS = (
     Verb("hold", "Act", "keep waiting jobs from starting", "hold", "UUID ... | -l K=V"),
     Verb("release", "Act", "let held jobs go on", "release", "UUID ... | -l K=V"),
     Verb("resubmit", "Act", "submit a job's input again, or resume a submission", "resubmit", "UUID ... | -l K=V"),
+    Verb("start", "Act", "submit a recorded job, or run an ended one again", "start", "UUID ..."),
+    Verb("reached", "Act", "record that a job has reached a state", "reached", "BASE NDX STATE [INFO]"),
     Verb("rm", "Act", "forget jobs and remove their folders", "rm", "UUID ... | -l K=V"),
     Verb("tag", "Act", "set or take away tags", "tag", "(UUID ... | -l K=V) KEY=VALUE ..."),
     Verb("clusters ls", "Clusters", "list the clusters", "clusters_ls"),

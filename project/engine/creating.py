@@ -1,15 +1,22 @@
-"""A job that is recorded and not submitted (psik's `run --no-submit`), and its later start."""
+"""psik's `run --no-submit` and `start`: a job that is recorded now and submitted later, and a job that is run once more.
+
+A final state never changes, so another run of a job that ended is a job of its own, with its own UUID and folder. It is the next
+run all the same: its run number (psik's jobndx) goes on, it runs in the same work folder, and both histories name the other.
+"""
 
 import uuid as uuid_module
 from typing import Any
 
 from project.core import states
-from project.engine import credentials, resuming, rhythm
+from project.engine import credentials, resuming, rhythm, sync
 from project.engine.context import Context
+from project.engine.journal import Journal
 from project.engine.submission import Request, Submission
 
 Json = dict[str, Any]
 CREATED = "it was created without being submitted"
+# Keys of the data of the notes in both histories.
+STARTED_AS, STARTED_FROM, FIRST = "started_as", "started_from", "first_run_was"
 
 
 def create(context: Context, request: Request) -> Json:
@@ -36,3 +43,38 @@ def is_created(document: Json) -> bool:
 def start(context: Context, document: Json) -> Json:
     """Submit a job that was created; its document. Two calls at once submit it once. Raises UserError, ClusterError, ApiError."""
     return resuming.resume(context, str(document["job_uuid"]))
+
+
+def next_run(context: Context, document: Json) -> int:
+    """psik's next jobndx: one more than the highest number of this job and of those that it was started as again."""
+    highest = max(1, int(document.get("run") or 1))
+    for uuid in dict.fromkeys((str(document["job_uuid"]), first_of(context, document))):
+        for event in context.api.events(uuid):
+            data = event.get("data") or {}
+            if data.get(STARTED_AS):
+                highest = max(highest, int(data.get("jobndx") or 1))
+    return highest + 1
+
+
+def first_of(context: Context, document: Json) -> str:
+    """The UUID of the job whose runs this one and others are; its history names them all."""
+    for event in context.api.events(document["job_uuid"]):
+        found = (event.get("data") or {}).get(FIRST)
+        if found:
+            return str(found)
+    return str(document["job_uuid"])
+
+
+def link(context: Context, document: Json, made: Json) -> None:
+    """Write into both histories that `made` is the next run of `document`. Raises ApiError."""
+    old, new, run = str(document["job_uuid"]), str(made["job_uuid"]), int(made.get("run") or 1)
+    first = first_of(context, document)
+    for uuid in dict.fromkeys((old, first)):
+        _note(context, uuid, f"started again as job {new}, run {run}", {STARTED_AS: new, "jobndx": run})
+    _note(context, new, f"run {run} of job {first}", {STARTED_FROM: old, FIRST: first, "jobndx": run})
+
+
+def _note(context: Context, uuid: str, message: str, data: Json) -> None:
+    journal = Journal(context.api, uuid, sync.last_seq(context, uuid, "client"))
+    journal.add("note", message=message, data=data)
+    journal.flush()

@@ -1,0 +1,58 @@
+"""The op `reached` (psik's verb): a job's own steps, told by whoever runs them.
+
+What is told becomes a note in the job's history and a row of status.csv. Only `active` may also change the state, of a job that
+waits: what runs tells that it runs. That a job has ended is told by its workload manager alone, for a final state never changes.
+"""
+
+from typing import TYPE_CHECKING, Any, Dict, TextIO
+
+from project.agent import spawn
+from project.agent.folder import Folder, is_uuid
+from project.core import files, psikrows, states
+from project.core.errors import UserError
+from project.core.paths import Root
+
+if TYPE_CHECKING:
+    from project.agent.serve import Session
+
+# States of a job that its workload manager has and has not started.
+_WAITING = (states.SUBMITTING, states.QUEUED)
+
+
+def reached(session: "Session", request: Dict[str, Any]) -> Dict[str, Any]:
+    """Serve `reached`. Raises UserError."""
+    folder = Folder(session.workdir(request), str(request.get("uuid")))
+    told = tell(folder, request.get("jobndx"), str(request.get("state")), str(request.get("info") or ""))
+    spawn.ring(session.root)
+    return told
+
+
+def tell(folder: Folder, jobndx: Any, state: str, info: str) -> Dict[str, Any]:
+    """Record that run `jobndx` of a job has reached `state`, one of psik's words; its state now, and whether that changed it.
+
+    `info` is one line; psik 1.2 reads whole numbers there only. Raises UserError for what is no such thing or no such job.
+    """
+    number = psikrows.check(jobndx, state, info)
+    if not folder.taken():
+        raise UserError("The job {} is not known in {}.".format(folder.uuid, folder.paths.workdir))
+    with folder.change() as change:
+        message = "reached {} (run {}){}".format(state, number, ": " + info if info else "")
+        change.add("note", message=message, data={"reached": state, "jobndx": number, "info": info})
+        moved = state == "active" and change.record.state in _WAITING and change.move(states.RUNNING)
+        now = change.record.state
+    files.append_line(folder.paths.status_csv, psikrows.row(number, state, info))
+    return {"state": now, "changed": moved}
+
+
+def reached_here(root: str, uuid: str, jobndx: str, state: str, info: str, out: TextIO) -> int:
+    """The agent's own command line: as `reached`, of a job of this root; the exit status."""
+    place = Root(root)
+    folder = Folder(spawn.workdir_of(place, uuid) if is_uuid(uuid) else place.jobs, uuid)
+    try:
+        told = tell(folder, jobndx, state, info)
+    except UserError as error:
+        out.write("{}\n".format(error))
+        return error.exit_code
+    out.write("{} {}\n".format(uuid, told["state"]))
+    spawn.ring(place)
+    return 0
