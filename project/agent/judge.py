@@ -162,7 +162,7 @@ class Judge:
         begin: float,
     ) -> bool:
         keeps = self._keeps_history()
-        wished = not keeps and cancel_wished(job.folder)
+        wished = cancel_wished(job.folder)
         verdict = tracking.judge(record.document, queue, history, job.facts(), job.age, job.known, keeps, wished)
         passed = begin - job.looked if job.looked is not None else 0.0
         job.looked = begin

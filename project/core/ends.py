@@ -34,6 +34,7 @@ class Fact(NamedTuple):
 
     `condition` is why something else ended it: `facts/stopped.N` with the line `condition timeout`, of the workload manager's own
     helper (`schedulers.at_shell`), where the manager itself tells nothing; "" = nothing did.
+    `told` is the exit code that the manager was told in its place, None = the same.
     """
 
     run: int
@@ -45,6 +46,7 @@ class Fact(NamedTuple):
     ended_at: str = ""
     node: str = ""
     condition: str = ""
+    told: Optional[int] = None
 
 
 def read_facts(texts: Mapping[str, str]) -> Dict[Optional[int], Fact]:
@@ -72,7 +74,7 @@ def _with(fact: Fact, kind: str, text: str) -> Fact:
     if kind == "stopped":
         condition = pairs.get("condition", "")
         return fact._replace(condition=condition if condition in _SAID else "")
-    code, command = pairs.get("exit_code", ""), pairs.get("command", "")
+    code, command, told = (pairs.get(key, "") for key in ("exit_code", "command", "told"))
     if not _NUMBER.match(code):
         # Torn or foreign: as if it were not there.
         return fact
@@ -81,6 +83,7 @@ def _with(fact: Fact, kind: str, text: str) -> Fact:
         exit_code=int(code),
         command=int(command) if _NUMBER.match(command) else 0,
         signal=pairs.get("signal", ""),
+        told=int(told) if _NUMBER.match(told) else None,
         ended_at=pairs.get("time", ""),
     )
 
@@ -99,6 +102,8 @@ def completed(element: Element, fact: Optional[Fact]) -> Element:
         return element._replace(exit_code=0)
     code = element.exit_code
     if code is None and fact is not None and fact.ended and element.condition == "exit_code":
+        code = fact.exit_code
+    if fact is not None and fact.told is not None and code == fact.told:
         code = fact.exit_code
     if code == 0 and element.condition != "exit_code":
         # sacct says 0:0 for a job that reached its time limit: no exit code at all.

@@ -5,7 +5,8 @@ What it leaves in the job's folder, for element I of an array each name with `.I
 `log/stdout.N`, `log/stderr.N`   what the execution lines print
 `facts/started.N`                lines `time 2026-11-21T10:00:00Z`, `node NAME`, `native_id ID`
 `facts/ended.N`                  lines `exit_code C`, `command K` (the K-th execution line was the last one run, from 1),
-                                 `signal TERM` (only after a signal), `time …`
+                                 `signal TERM` (only after a signal), `told C` (the workload manager was told another exit
+                                 code: `Scheduler.meaningful_exits`), `time …`
 `status.csv`                     a row `epoch,jobndx,active,0` at the start, `…,completed|failed,C` at the end; jobndx is
                                  the run number, in an array the index + 1 (psik counts from 1)
 the bell file                    is touched at the start and at the end, so that the watcher looks at once
@@ -76,6 +77,7 @@ jobferry_end() {{
     echo "exit_code $1"
     echo "command $jobferry_command"
     [ -z "$jobferry_signal" ] || echo "signal $jobferry_signal"
+    [ "$jobferry_told" -eq "$1" ] || echo "told $jobferry_told"
     echo "time $(date -u +%Y-%m-%dT%H:%M:%SZ)"
   }} | jobferry_fact "ended.$jobferry_name"
   if [ "$1" -eq 0 ]; then jobferry_tell completed 0; else jobferry_tell failed "$1"; fi
@@ -89,8 +91,9 @@ jobferry_exit() {{
   PATH=$jobferry_path
   [ "$jobferry_code" -ne 0 ] || jobferry_code=$jobferry_stop
   jobferry_epilogue
+  jobferry_told=$jobferry_code{told}
   ( jobferry_end "$jobferry_code" ) > /dev/null 2>&1 < /dev/null
-  exit "$jobferry_code"
+  exit "$jobferry_told"
 }}
 # A signal is handled when the program that runs has ended: it gets the same signal and may tidy up.
 trap jobferry_exit EXIT
@@ -106,6 +109,8 @@ if ( : >> "$jobferry_folder/log/stdout.$jobferry_name" && : >> "$jobferry_folder
 fi
 ( jobferry_start ) > /dev/null 2>&1 < /dev/null
 """
+# The manager would start the job again, or stop it for good: it is told of a plain failure, the fact keeps the true code.
+_TOLD = "\n  case $jobferry_code in {codes}) jobferry_told=1 ;; esac"
 # The manager's indices of this part are not the user's; the programs see the user's alone.
 _SHIFT = (
     '\n[ -z "$jobferry_index" ] || jobferry_index=$(( jobferry_index + {offset} ))\nexport {index}="$jobferry_index"'
@@ -236,6 +241,7 @@ def _head(where: _Where) -> str:
         lowest=scheduler.lowest_index,
         shift=_SHIFT.format(offset=part.offset, index=index) if part and part.offset else "",
         native=scheduler.job_id_variable,
+        told=_TOLD.format(codes="|".join(map(str, scheduler.meaningful_exits))) if scheduler.meaningful_exits else "",
     )
 
 

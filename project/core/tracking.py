@@ -16,6 +16,8 @@ note); without that, the job stays as it was until both have answered for LOST s
 calls it running) without knowing it: then it is `lost`.
 A manager that keeps no history (`Scheduler.keeps_history`): the batch script's exit code is taken at once when the queue does not
 show the job any more, and a job that left the queue without one is `lost` after GRACE, or cancelled when that was wished.
+A manager whose accounting has only jobs that began (Grid Engine): one that is nowhere and never began was cancelled, when that
+was wished, or when the queue says at least that it is over (a row with the condition `lost`).
 A row that bears another job's name is another job: an id is used again when a controller lost its state. No clock of one
 machine is compared with a clock of another: `age` is the watcher's own count of seconds.
 """
@@ -33,6 +35,8 @@ from project.core.schedulers.base import Element
 SHORT = 1.0
 GRACE = 10.0
 SIGNALLED = 600.0
+# The queue says that it is over, nobody says how, and no line of its script was run: facts of another host may come late.
+UNBEGUN = 120.0
 LOST = 3600.0
 # The accounting says that it lives, the queue does not know it: a controller that lost its state leaves that behind.
 RUNAWAY = 24 * 3600.0
@@ -141,13 +145,13 @@ def judge(
     """The verdict on one job; `queue` and `history` may hold other jobs' rows too.
 
     :param keeps_history: False when nothing is kept of a job that left the queue; `history` is then None.
-    :param wished: that its owner asked to cancel it, which only counts for such a job.
+    :param wished: that its owner asked to cancel it.
     """
     if queue is None:
         return Verdict("", message="the workload manager's queue gave no answer", ended=dict(known), answered=False)
     in_queue = _rows(document, queue)
     in_history = _rows(document, history or ())
-    case = _Case(history is not None, age) if keeps_history else _Forgetful(age, wished)
+    case = _Case(history is not None, age, wished) if keeps_history else _Forgetful(age, wished)
     found = {}  # type: Dict[Optional[int], Element]
     doubtful = {}  # type: Dict[Optional[int], Element]
     for index in _indices(document):
@@ -220,9 +224,10 @@ def _live(
 class _Case:
     """One look at one job: what answered, and for how long there has been doubt."""
 
-    def __init__(self, history_answered: bool, age: Age) -> None:
+    def __init__(self, history_answered: bool, age: Age, wished: bool = False) -> None:
         self.history_answered = history_answered
         self.age = age
+        self._wished = wished
         self._by_script = 0
         self._by_queue = 0
 
@@ -231,14 +236,15 @@ class _Case:
         if _alive(row):
             return row
         over = record is not None and record.state == base.DONE
-        if row is not None and row.state == base.DONE:
+        vague = row is not None and row.condition == "lost"
+        if row is not None and row.state == base.DONE and not vague:
             return self._ended_in_queue(row, record if over else None)
-        if row is not None:
+        if row is not None and not vague:
             # A word that we do not know: only the accounting can tell that it means an end.
             return record if over and record is not None and self.age.gone >= GRACE else None
         if record is not None and over:
             return record if record.condition not in _PASSING or self.age.gone >= GRACE else None
-        return self._missing(fact, RUNAWAY if _alive(record) else LOST)
+        return self._missing(fact, RUNAWAY if _alive(record) else LOST, row)
 
     def _ended_in_queue(self, row: Element, record: Optional[Element]) -> Optional[Element]:
         if record is not None:
@@ -254,13 +260,17 @@ class _Case:
         self._by_queue += int(row.condition in _COARSE)
         return row
 
-    def _missing(self, fact: Optional[Fact], patience: float) -> Optional[Element]:
+    def _missing(self, fact: Optional[Fact], patience: float, row: Optional[Element]) -> Optional[Element]:
+        """`row`: the queue says that it is over, but not how."""
         if fact is not None and fact.ended and self.age.gone >= (SIGNALLED if fact.signal else GRACE):
             self._by_script += 1
             return ends.from_fact(fact)
-        if self.age.silent >= patience:
-            return Element("", None, "UNKNOWN", base.DONE, "lost")
-        return None
+        end = row or Element("", None, "UNKNOWN", base.DONE, "lost")
+        if fact is None and self._wished and self.age.silent >= (SHORT if row else GRACE):
+            return end._replace(condition="cancelled_by_user")
+        if fact is None and row and self.age.silent >= UNBEGUN:
+            return end._replace(condition="cancelled_by_scheduler")
+        return end if self.age.silent >= patience else None
 
     def notes(
         self, document: Mapping[str, Any], ended: Mapping[Optional[int], Element], facts: Mapping[Optional[int], Fact]
@@ -279,8 +289,7 @@ class _Forgetful(_Case):
     """The same with a manager that keeps nothing of a job that left its queue."""
 
     def __init__(self, age: Age, wished: bool) -> None:
-        super().__init__(False, age)
-        self._wished = wished
+        super().__init__(False, age, wished)
 
     def resolve(self, row: Optional[Element], record: Optional[Element], fact: Optional[Fact]) -> Optional[Element]:  # noqa: ARG002
         if row is not None:

@@ -11,7 +11,7 @@ from project.core import ends, states, tracking
 from project.core.ends import Fact
 from project.core.schedulers import base
 from project.core.schedulers.base import Element
-from project.core.tracking import GRACE, LOST, RUNAWAY, SHORT, SIGNALLED, Age
+from project.core.tracking import GRACE, LOST, RUNAWAY, SHORT, SIGNALLED, UNBEGUN, Age
 
 UUID = "503d3f77-a21b-4e52-86c4-eec0f0cd9c16"
 OLD = Age(GRACE, GRACE, 1)
@@ -319,6 +319,43 @@ def test_a_large_waiting_array_stays_one_entry():
     verdict = array(live(base.WAITING, span="0-9999%50"), size=10_000)
     assert verdict.state == states.QUEUED
     assert len(verdict.job_status["State"]) == 1
+
+
+# A manager whose accounting has only the jobs that began
+
+
+def unbegun(rows, history=(), facts=None, seconds=0.0, wished=False):
+    return tracking.judge(document(), rows, history, facts or {}, Age(seconds, seconds, 1), {}, True, wished)
+
+
+OVER = Element("7", None, "z", base.DONE, "lost", name=f"x.{UUID}")
+
+
+def test_a_job_that_never_began_was_cancelled_when_that_was_wished():
+    for rows, seconds in (([OVER], SHORT), ([], GRACE)):
+        assert unbegun(rows, seconds=seconds / 2, wished=True).state == ""
+        assert state(unbegun(rows, seconds=seconds, wished=True)) == (states.CANCELLED, "cancelled_by_user", None)
+        assert unbegun(rows, None, seconds=seconds, wished=True).state in {"", states.CANCELLED}
+        assert unbegun(rows, facts={None: Fact(1)}, seconds=seconds, wished=True).state == ""
+    assert unbegun([], seconds=UNBEGUN).state == ""
+
+
+def test_what_is_over_without_a_word_was_cancelled_when_it_never_began():
+    assert unbegun([OVER], seconds=GRACE).state == ""
+    assert state(unbegun([OVER], seconds=UNBEGUN)) == (states.CANCELLED, "cancelled_by_scheduler", None)
+    assert unbegun([OVER], facts={None: Fact(1)}, seconds=UNBEGUN).state == ""
+    assert state(unbegun([OVER], facts={None: Fact(1)}, seconds=LOST)) == (states.FAILED, "lost", None)
+    ended = {None: Fact(1, True, 3, 2)}
+    assert state(unbegun([OVER], facts=ended, seconds=GRACE)) == (states.FAILED, "exit_code", 3)
+    assert state(unbegun([OVER], [done("timeout")], ended)) == (states.FAILED, "timeout", None)
+
+
+def test_a_code_that_the_manager_was_not_told_is_the_true_one():
+    facts = ends.read_facts({"started.1": "time x\n", "ended.1": "exit_code 99\ncommand 2\ntold 1\ntime x\n"})
+    verdict = judge([], [done("exit_code", 1)], facts)
+    assert state(verdict) == (states.FAILED, "exit_code", 99)
+    assert verdict.notes == []
+    assert state(judge([], [done("exit_code", 2)], facts)) == (states.FAILED, "exit_code", 2)
 
 
 # A manager that keeps nothing of a job that left its queue

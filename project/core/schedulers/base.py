@@ -95,6 +95,8 @@ class Scheduler:
     # Shell text that gives the number of the allocation's nodes where a job runs, such as `${SLURM_JOB_NUM_NODES:-}`;
     # anything but a number from 1 counts as not known, and `resources` are asked then.
     nodes_expression = ""
+    # Exit codes of a job by which the manager would do more than note them (Grid Engine: 99 = start it again).
+    meaningful_exits: Sequence[int] = ()
     # What a header line of the batch script starts with (`#SBATCH`); "" = it reads none.
     directive_prefix = ""
     # Which of its dialects this object speaks (`in_dialect`); "" = there is one alone, or it is not known yet.

@@ -51,8 +51,10 @@ class Sge(base.Scheduler):
     lowest_index = 1
     array_lists = False
     array_index_variable = "SGE_TASK_ID"
-    # 0 or 1: Grid Engine does not count further.
-    restart_variable = "RESTARTED"
+    # RESTARTED is 0 or 1 and does not count further.
+    restart_variable = ""
+    # 99 starts the job again, 100 puts it into an error state (qsub(1), EXIT STATUS of sge_shepherd(8)).
+    meaningful_exits = (99, 100)
     job_id_variable = "JOB_ID"
 
     def directives(

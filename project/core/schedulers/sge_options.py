@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from typing import List, Tuple
+from typing import Dict, List, Tuple
 
 LONGEST = 4096
 EXAMPLE = "Give options as -l scratch=10G."
@@ -34,7 +34,7 @@ _OWNED = {
     "-pty": _FOLLOW,
     "-tcon": _FOLLOW,
 }
-_FIELDS = {
+_FIELDS: Dict[str, List[str]] = {
     "-pe": ["ranks", "threads_per_rank", "nodes", "ranks_per_node", "distribution"],
     "-q": ["queue"],
     "-P": ["account"],
@@ -43,7 +43,7 @@ _FIELDS = {
     "-p": ["priority"],
     "-r": ["requeue"],
     "-tc": ["array"],
-}  # type: Dict[str, List[str]]
+}
 _MEMORY = ["memory_per_cpu", "memory_per_node"]
 _REQUESTS = {
     "h_rt": ["seconds"],

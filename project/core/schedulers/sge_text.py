@@ -191,7 +191,7 @@ def accounting_rows(out: str, rc: int = 0, err: str = "") -> List[Dict[str, str]
         raise _silent("qacct", rc, "\n".join(complaints))
     found = []
     for block in re.split(r"^=+\s*$", out, flags=re.MULTILINE)[1:]:
-        row = {}
+        row = {}  # type: Dict[str, str]
         for line in block.splitlines():
             name, _, value = line.strip().partition(" ")
             row.setdefault(name, value.strip())
