@@ -9,7 +9,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, TextIO, Tuple
 
-from project.agent import managers, plans, spawn, texts, work
+from project.agent import managers, native, plans, spawn, texts, work
 from project.agent.folder import Folder, Record, is_uuid
 from project.agent.judge import Followed, Judge
 from project.agent.names import user
@@ -17,6 +17,7 @@ from project.agent.runner import Runner
 from project.core import files, states
 from project.core.errors import JobferryError
 from project.core.paths import Root
+from project.core.resources import array_of
 
 if TYPE_CHECKING:
     from project.agent.serve import Session
@@ -182,22 +183,24 @@ def _held(
 
 
 def _is_array(folder: Folder) -> bool:
-    resources = (folder.request().get("spec") or {}).get("resources") or {}
-    return bool(resources.get("nbr_jobs_in_array"))
+    return array_of((folder.request().get("spec") or {}).get("resources")) is not None
 
 
 def _act(action: str, folder: Folder, record: Record, runner: Runner) -> Tuple[bool, str]:
+    """Do it to the job, or to every part of it; whether it was done to one at least, and what went wrong."""
     cluster = folder.request().get("cluster") or {}
-    try:
-        scheduler = managers.manager_of(runner, cluster)
-        words = [str(record.document["native_id"])]
-        if action == "cancel":
-            words.append(str((files.read_json(folder.paths.intent) or {}).get("name") or ""))
-        argv: List[str] = getattr(scheduler, action)(*words)
-        done = runner.run(argv)
-        return scheduler.acted(done.exit_status, done.text(), done.errors()), ""
-    except JobferryError as error:
-        return False, error.message
+    acted, trouble = False, ""
+    for native_id, name in native.submitted_as(folder.paths, record.document).items():
+        try:
+            scheduler = managers.manager_of(runner, cluster)
+            argv: List[str] = (
+                scheduler.cancel(native_id, name) if action == "cancel" else getattr(scheduler, action)(native_id)
+            )
+            done = runner.run(argv)
+            acted = scheduler.acted(done.exit_status, done.text(), done.errors()) or acted
+        except JobferryError as error:
+            trouble = error.message
+    return acted and not trouble, trouble
 
 
 def _await(

@@ -118,25 +118,31 @@ class _Work:
         submission = Submission(self.folder, self.runner, self.cluster)
         native_id = submission.known() or submission.find()
         if native_id is not None:
-            self._submitted(native_id, "found again in the queue")
+            self._submitted(submission, native_id, "found again in the queue")
             return
+        self._stop_if_wished(submission)
         data = self._prepared()
         name = submission.render(data)
         with self.folder.change() as change:
             if change.record.state != states.BLOCKED:
                 change.move(states.SUBMITTING)
         self._tell(change)
+        self._stop_if_wished(submission)
+        self._submitted(submission, submission.submit(name), "")
+
+    def _stop_if_wished(self, submission: Submission) -> None:
         if cancel_wished(self.folder):
+            if submission.accepted():
+                submission.withdraw()
             raise Cancelled
-        self._submitted(submission.submit(name), "")
 
     def _prepared(self) -> Dict[str, Any]:
         return Preparation(self.folder, self.reporter, lambda: cancel_wished(self.folder)).run()
 
-    def _submitted(self, native_id: str, message: str) -> None:
+    def _submitted(self, submission: Submission, native_id: str, message: str) -> None:
         paths = self.folder.paths
         fields = {
-            "native_id": native_id,
+            **submission.fields(native_id),
             "run": self.folder.read().first_run,
             "job_directory": texts.from_path(paths.folder),
             "working_directory": texts.from_path(workfolder.real(paths)),

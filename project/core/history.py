@@ -29,6 +29,7 @@ SOURCES = ("client", "agent", "server")
 SETTABLE = frozenset(
     (
         "native_id",
+        "parts",
         "job_status",
         "job_directory",
         "working_directory",

@@ -3,74 +3,20 @@
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from helpers.agent_client import LOCAL, PYTHONS, QUICK, QUICK_ENV, Agent, command, new_uuid, tar, until
+from helpers.agent_client import LOCAL, PYTHONS, QUICK, Agent, new_uuid, tar, until
+from helpers.crashing import crash, request
 from helpers.fake_slurm import FakeSlurm
-from project.core import protocol
-
-# Kills the process in front of its n-th durable step; written so that Python 3.6 runs it.
-_CRASH = """
-import os
-left = [int(os.environ.pop("CRASH_AT"))]
-def before(name):
-    real = getattr(os, name)
-    def call(*args, **kwargs):
-        left[0] -= 1
-        if left[0] == 0:
-            os.kill(os.getpid(), 9)
-        return real(*args, **kwargs)
-    setattr(os, name, call)
-for name in ("fsync", "replace", "rename", "mkdir"):
-    before(name)
-"""
 
 
 @pytest.fixture
 def slurm(tmp_path):
     return FakeSlurm(tmp_path)
-
-
-def crash(root, python, step, request, upload, env):
-    """Send a submission to an agent that dies before its n-th step; True when it lived to answer."""
-    process = subprocess.Popen(
-        [*command(python, _CRASH + QUICK), "serve", str(root)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env=dict(os.environ, CRASH_AT=str(step), **QUICK_ENV, **env),
-    )
-    try:
-        protocol.write(process.stdin, request)
-        protocol.write(process.stdin, {"type": "data"}, upload)
-        protocol.write(process.stdin, {"type": "end"})
-        while True:
-            header, _ = protocol.read(process.stdout)
-            if header["type"] == "result":
-                return True
-    except (OSError, protocol.ProtocolError):
-        return False
-    finally:
-        for stream in (process.stdin, process.stdout):
-            try:
-                stream.close()
-            except OSError:
-                pass
-        process.wait()
-
-
-def request(uuid, cluster, execution):
-    spec = {
-        "destination_cluster": cluster["name"],
-        "job": "job",
-        "execution": execution,
-        "requirements": ["test -e data"],
-    }
-    return {"op": "submit", "upload": True, "uuid": uuid, "spec": spec, "cluster": cluster, "source": {"kind": "file"}}
 
 
 def test_an_agent_killed_at_any_step_submits_once_in_the_end(slurm, tmp_path):

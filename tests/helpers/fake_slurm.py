@@ -2,7 +2,7 @@
 
 Files in `state` change what they do: `sbatch.before` and `sbatch.after` (shell, sourced around the accepting), `down`
 (slurmctld does not answer), `nosacct` (slurmdbd does not answer), `end.<id>` (the job's state in queue and accounting),
-`refuse` (sbatch's words of refusal).
+`refuse` (sbatch's words of refusal), `refuse.<name>` (the same for jobs of this name), `maxarray` (MaxArraySize).
 """
 
 import os
@@ -15,6 +15,14 @@ for script in "$@"; do :; done
 name=$(sed -n 's/^#SBATCH --job-name=//p' "$script" | head -1)
 echo "sbatch $name" >> "$S/calls"
 if [ -e "$S/sbatch.before" ]; then . "$S/sbatch.before"; fi
+for file in "$S/refuse.$name" "$S/refuse.${name##*.}"; do
+  if [ -e "$file" ]; then echo "sbatch: error: $(cat "$file")" >&2; exit 1; fi
+done
+array=$(sed -n 's/^#SBATCH --array=//p' "$script" | head -1)
+highest=$(printf '%s' "${array%%%*}" | tr ',:-' '\n\n\n' | sort -n | tail -1)
+if [ -e "$S/maxarray" ] && [ "${highest:-0}" -ge "$(cat "$S/maxarray")" ]; then
+  echo "sbatch: error: Batch job submission failed: Invalid job array specification" >&2; exit 1
+fi
 if [ -e "$S/refuse" ]; then echo "sbatch: error: $(cat "$S/refuse")" >&2; exit 1; fi
 id=$(( $(cat "$S/next" 2>/dev/null || echo 100) + 1 ))
 echo "$id" > "$S/next"
@@ -25,7 +33,7 @@ echo "$id"
 _SQUEUE = r"""
 touch "$S/jobs"
 for word in "$@"; do
-  case $word in --name=*) grep -F " ${word#--name=}" "$S/jobs" | while read -r id name; do printf '%s%s' "$id" "$sep"; done; exit 0;; esac
+  case $word in --name=*) awk -v name="${word#--name=}" '$2 == name' "$S/jobs" | while read -r id name; do printf '%s%s' "$id" "$sep"; done; exit 0;; esac
 done
 case "$*" in *%T\ %i*) exit 0;; esac
 echo "queue" >> "$S/asked"
@@ -39,7 +47,7 @@ _SACCT = r"""
 if [ -e "$S/nosacct" ]; then echo "sacct: error: Problem talking to the database: Connection refused" >&2; exit 1; fi
 touch "$S/jobs"
 for word in "$@"; do
-  case $word in --name=*) grep -F " ${word#--name=}" "$S/jobs" | while read -r id name; do printf '%s%s\n' "$id" "$sep"; done; exit 0;; esac
+  case $word in --name=*) awk -v name="${word#--name=}" '$2 == name' "$S/jobs" | while read -r id name; do printf '%s%s\n' "$id" "$sep"; done; exit 0;; esac
 done
 while read -r id name; do
   [ -e "$S/end.$id" ] || continue
@@ -57,7 +65,18 @@ for word in "$@"; do
 done
 echo CANCELLED > "$S/end.$1"
 """
-_PROGRAMS = {"sbatch": _SBATCH, "squeue": _SQUEUE, "sacct": _SACCT, "scancel": _SCANCEL, "sinfo": "exit 0\n"}
+_SCONTROL = r"""
+echo "scontrol $*" >> "$S/asked.scontrol"
+case "$*" in "show config") echo "MaxArraySize            = $(cat "$S/maxarray" 2>/dev/null || echo 1001)";; esac
+"""
+_PROGRAMS = {
+    "scontrol": _SCONTROL,
+    "sbatch": _SBATCH,
+    "squeue": _SQUEUE,
+    "sacct": _SACCT,
+    "scancel": _SCANCEL,
+    "sinfo": "exit 0\n",
+}
 
 
 class FakeSlurm:
