@@ -31,6 +31,7 @@ ANSWER_BYTES = 2048
 ANSWER_SHOWN = 200
 MOST_RETRY_AFTER = 3600.0
 _HIDDEN = "[hidden]"
+_LATE = "the receiver did not answer in time"
 
 
 class Outcome(NamedTuple):
@@ -87,9 +88,13 @@ class Sender:
             port = parts.port or (443 if parts.scheme == "https" else 80)
             host = str(parts.hostname)
             targets = webhook_address.resolve(host, port, allow_private=self._allow_private)
-            with self._connection(parts, host, port, targets) as connection:
+            with self._connection(parts, host, port, targets) as (connection, over):
                 _request(connection, row, parts, contents)
-                return _outcome(connection.getresponse(), contents)
+                response = connection.getresponse()
+                if over.is_set():
+                    # Cut off within its headers: the library takes those for complete.
+                    return Outcome(error=_LATE, away=True)
+                return _outcome(response, contents)
         except UnsealError as error:
             # Never sent unsigned; another server, or this one later, may have the key.
             return Outcome(error=str(error))
@@ -100,7 +105,7 @@ class Sender:
         except ssl.SSLCertVerificationError as error:
             return Outcome(error=f"the receiver's certificate is not good: {error.verify_message}", away=True)
         except TimeoutError:
-            return Outcome(error="the receiver did not answer in time", away=True)
+            return Outcome(error=_LATE, away=True)
         except (OSError, http.client.HTTPException, ValueError) as error:
             said = getattr(error, "strerror", None) or str(error) or type(error).__name__
             return Outcome(error=_shown(f"the connection to the receiver broke: {said}", contents), away=True)
@@ -108,8 +113,8 @@ class Sender:
     @contextlib.contextmanager
     def _connection(
         self, parts: SplitResult, host: str, port: int, targets: Sequence[webhook_address.Target]
-    ) -> Iterator[http.client.HTTPConnection]:
-        """A connection to one of these addresses; it breaks when the whole time is over. Raises OSError."""
+    ) -> Iterator[tuple[http.client.HTTPConnection, threading.Event]]:
+        """A connection to one of these addresses; it breaks, and the event is set, when the whole time is over. Raises OSError."""
         deadline = time.monotonic() + self._whole
         using = [_connected(targets, self._step, deadline)]
         over = threading.Event()
@@ -126,7 +131,7 @@ class Sender:
                 using[0] = secured
                 secured.do_handshake()
             connection.sock = using[0]
-            yield connection
+            yield connection, over
         except (OSError, http.client.HTTPException, ValueError):
             if over.is_set():
                 raise TimeoutError from None

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 
+from api_srv import mailing
 from api_srv.embedded import EmbeddedApi
 from api_srv.services.context import Services
 from helpers import stores
@@ -29,7 +30,9 @@ def served(tmp_path_factory: pytest.TempPathFactory, wire_url: Callable[[], str]
         def call_of(kind: str) -> Any:
             if kind not in calls:
                 home = tmp_path_factory.mktemp("server")
-                services = Services(running.enter_context(stores.opener(kind, home, wire_url))())
+                store = running.enter_context(stores.opener(kind, home, wire_url))()
+                callbacks = mailing.Callbacks(str(home))
+                services = Services(store, mailing.notifier(""), callbacks=callbacks)
                 running.callback(services.store.close)
                 add_accounts(services)
                 calls[kind] = http_call(running.enter_context(serving(services, str(home))), "root", PASSWORD)
@@ -353,3 +356,90 @@ def test_a_page_ends_with_a_cursor(api: ApiClient) -> None:
         query["cursor"] = page["cursor"]
     assert len(seen) == 5
     assert set(seen) == jobs
+
+
+CALLBACK = {
+    "callback": "https://hooks.invalid/x?token=geheim",
+    "cb_secret": "sehr geheim",
+    "cb_headers": {"authorization": "Bearer geheim"},
+}
+
+
+def test_a_callback_is_kept_and_its_secret_never_shown(api: ApiClient) -> None:
+    uuid = made(api, **CALLBACK)
+    in_input = new()
+    in_input["user_input"] = {**INPUT, **CALLBACK}
+    api.create(in_input)
+    for name in (uuid, in_input["job_uuid"]):
+        document = api.job(name)
+        assert document["callback"] == CALLBACK["callback"]
+        assert not {"webhook", "cb_secret", "cb_headers"} & {*document, *document["user_input"]}
+        assert "callback" not in document["user_input"]
+        assert api.deliveries(name) == []
+        api.report(name, [state(1, "QUEUED", set={"native_id": "4711"})])
+        (delivery,) = api.deliveries(name)
+        assert delivery["state"] == "queued" and delivery["jobndx"] == 1
+        assert (delivery["delivery"], delivery["url"]) == ("waiting", "https://hooks.invalid/x?…")
+        seen = repr([document, delivery, api.jobs(limit="1000"), api.events(name)])
+        assert "sehr geheim" not in seen and "Bearer" not in seen
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "key"),
+    [
+        ("callback", "http://127.0.0.1:8/x", "callback"),
+        ("callback", "http://[::ffff:10.0.0.1]/", "callback"),
+        ("callback", "http://localhost/", "callback"),
+        ("callback", "http://169.254.169.254/", "callback"),
+        ("callback", "ftp://example.org/", "callback"),
+        ("callback", "https://ann:geheim@example.org/", "callback"),
+        ("callback", 5, "callback"),
+        ("cb_secret", 5, "cb_secret"),
+        ("cb_headers", {"host": "geheim"}, "cb_headers.host"),
+        ("cb_headers", ["geheim"], "cb_headers"),
+        ("cb_headers", {"x": "a\r\nb: geheim"}, "cb_headers.x"),
+    ],
+)
+def test_a_callback_that_cannot_be_is_refused_by_its_key(api: ApiClient, field: str, value: Any, key: str) -> None:
+    for document in (new(**{**CALLBACK, field: value}), {**new(), "user_input": {**INPUT, **CALLBACK, field: value}}):
+        with pytest.raises(ApiError) as caught:
+            api.create(document)
+        assert caught.value.status == 422 and f"{key}:" in str(caught.value)
+        assert "geheim" not in str(caught.value)
+        with refused(404):
+            api.job(document["job_uuid"])
+
+
+def test_a_callback_cannot_be_changed_and_a_whole_document_may_come_back(api: ApiClient) -> None:
+    uuid = made(api, **CALLBACK)
+    document = api.job(uuid)
+    assert api.patch(uuid, document) == {"success": True}
+    assert api.patch(uuid, {"webhook": {"url": "http://127.0.0.1/"}, "user_input": {**INPUT, "cb_secret": "x"}})
+    for fields in ({"callback": "https://example.org/"}, {"user_input": {**INPUT, "callback": "https://example.org/"}}):
+        with refused(422, "callback"):
+            api.patch(uuid, fields)
+    assert api.job(uuid)["callback"] == CALLBACK["callback"]
+
+
+def test_a_delivery_that_waits_or_is_unknown_is_not_sent_again(api: ApiClient) -> None:
+    uuid = made(api, **CALLBACK)
+    api.report(uuid, [state(1, "QUEUED")])
+    (delivery,) = api.deliveries(uuid)
+    with refused(409, delivery["id"]):
+        api.replay(uuid, delivery["id"])
+    with refused(404, "no-such"):
+        api.replay(uuid, "no-such")
+    with refused(404):
+        api.replay(str(uuid4()), delivery["id"])
+    with refused(404):
+        api.deliveries(str(uuid4()))
+
+
+def test_a_job_that_is_submitted_again_takes_over_the_callback(api: ApiClient) -> None:
+    first = made(api, **CALLBACK)
+    again = made(api, callback_of=first)
+    document = api.job(again)
+    assert document["callback"] == CALLBACK["callback"] and "callback_of" not in document
+    assert "callback" not in api.job(made(api, callback_of=str(uuid4())))
+    other = made(api, callback_of=first, callback="https://hooks.invalid/other")
+    assert api.job(other)["callback"] == "https://hooks.invalid/other"

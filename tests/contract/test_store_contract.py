@@ -8,6 +8,7 @@ import pytest
 
 from api_srv.notify.messages import Notifier
 from api_srv.store.base import Change, DuplicateError, JobRecord, JobStore, Query, TooLargeError
+from helpers import callback_rows
 from project.core import history
 
 MOMENTS = [f"2026-11-21T10:00:00.{number:03d}Z" for number in range(1000)]
@@ -315,6 +316,43 @@ def test_only_old_sent_rows_are_pruned(store: JobStore) -> None:
     store.outbox_settle(["b"], "w", {"state": "sent", "settled": "2026-03-01T00:00:00Z"})
     assert store.outbox_prune("2026-02-01T00:00:00Z") == 1
     assert names(store.outbox_rows()) == ["b", "c"]
+
+
+def called(job_uuid: str, name: str, **fields: Any) -> dict[str, Any]:
+    return {**callback_rows.row(1, job_uuid), "id": name, **fields}
+
+
+def test_each_kind_has_a_queue_of_its_own(store: JobStore) -> None:
+    made = added(store)["job_uuid"]
+    append(store, made, event(), mails=[row(made, "m1"), called(made, "c1"), row(made, "m2"), called(made, "c2")])
+    assert names(store.outbox_heads(10.0, 10)) == ["m1"]
+    assert names(store.outbox_heads(10.0, 10, "webhook")) == ["c1"]
+    store.outbox_lease(["c1"], "w", 10.0, 20.0)
+    store.outbox_settle(["c1"], "w", {"state": "sent", "settled": "2026", "log": [{"status": 200, "error": "é"}]})
+    assert names(store.outbox_heads(10.0, 10, "webhook")) == ["c2"]
+    assert names(store.outbox_heads(10.0, 10, "mail")) == ["m1"]
+    assert names(store.outbox_rows(kind="mail")) == ["m1", "m2"]
+    assert names(store.outbox_rows(kind="webhook", state="waiting")) == ["c2"]
+    assert store.outbox_rows(kind="webhook")[0]["log"] == [{"status": 200, "error": "é"}]
+    assert store.outbox_counts("webhook") == {"sent": 1, "waiting": 1}
+    assert store.outbox_counts("mail") == {"waiting": 2}
+    assert store.outbox_counts() == {"sent": 1, "waiting": 3}
+
+
+def test_a_settled_row_can_wait_again_once(store: JobStore) -> None:
+    made = added(store)["job_uuid"]
+    append(store, made, event(), mails=[called(made, "a"), called(made, "b")])
+    assert store.outbox_again("a", {"next": 0.0}) is False
+    assert store.outbox_again("none", {}) is False
+    for name in "ab":
+        store.outbox_lease([name], "w", 0.0, 9.0)
+        store.outbox_settle([name], "w", {"state": "undeliverable", "error": "no", "settled": "2026", "attempts": 9})
+    assert names(store.outbox_heads(10.0, 10, "webhook")) == []
+    assert store.outbox_again("b", {"next": 0.0, "attempts": 0, "error": ""}) is True
+    assert store.outbox_again("b", {}) is False
+    (head,) = store.outbox_heads(10.0, 10, "webhook")
+    assert (head["id"], head["attempts"], head["error"], head["lease_by"]) == ("b", 0, "", "")
+    assert store.outbox_lease(["b"], "v", 10.0, 20.0) == ["b"]
 
 
 # Clusters and accounts
