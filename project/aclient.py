@@ -14,9 +14,10 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from project.client import LOOK, Client, Fallback, Input, JobRef, Json, OnProgress, Selector, Stream
+from project.core.errors import UserError
 from project.records import Event, JobRecord
 from project.waiting import Waiting, well
 
@@ -66,6 +67,7 @@ class AsyncClient:
             ui=ui,
         )
         self._core = self._client._core
+        self._closed = False
         self._worker = ThreadPoolExecutor(1, "jobferry")
 
     async def __aenter__(self) -> Self:
@@ -78,16 +80,18 @@ class AsyncClient:
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """What `work` returns or raises; it runs in the client's thread, after what was asked for before."""
+        if self._closed:
+            raise UserError("The client is closed.", "Make a new one.")
         return await asyncio.get_running_loop().run_in_executor(self._worker, lambda: work(*args, **kwargs))
 
     async def close(self) -> None:
         """As `Client.close`, after the calls that were begun."""
-        try:
-            await self.run(self._client.close)
-        except RuntimeError:
-            # The thread has ended: it was closed before.
-            return
-        self._worker.shutdown(wait=False)
+        if not self._closed:
+            try:
+                await self.run(self._client.close)
+            finally:
+                self._closed = True
+                self._worker.shutdown(wait=False)
 
     @property
     def home(self) -> Path:
@@ -253,7 +257,7 @@ class AsyncClient:
         """As `Client.clusters`."""
         return await self.run(self._client.clusters)
 
-    async def add_cluster(self, document: Mapping[str, object]) -> Json:
+    async def add_cluster(self, document: Mapping[str, Any]) -> Json:
         """As `Client.add_cluster`."""
         return await self.run(self._client.add_cluster, document)
 

@@ -93,7 +93,8 @@ class Link:
             raise self._broken() from error
         except protocol.ProtocolError as error:
             raise Bug(f"The agent on {self.name} sent something that is no message ({error}).") from error
-        except OSError as error:
+        except (OSError, ValueError) as error:
+            # ValueError, as in `_send`: the stream is closed.
             raise self._broken() from error
 
     def shell(self, line: str) -> tuple[int, bytes]:

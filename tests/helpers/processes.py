@@ -30,3 +30,23 @@ def stop_retrier(home: Path) -> None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(int(text), signal.SIGTERM)
         time.sleep(0.05)
+
+
+def of_home(home: Path) -> list[int]:
+    """Processes of this home's agents and local jobs, by their command lines."""
+    found = []
+    for entry in os.scandir("/proc"):
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError), open(f"/proc/{entry.name}/cmdline", "rb") as stream:
+                words = stream.read().split(b"\0")
+                if any(word == os.fsencode(home) or word.startswith(os.fsencode(f"{home}/")) for word in words):
+                    found.append(int(entry.name))
+    return [pid for pid in found if pid != os.getpid()]
+
+
+def end_of_home(home: Path) -> None:
+    """End all of them, each by its own pid."""
+    stop_retrier(home)
+    for pid in of_home(home):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
