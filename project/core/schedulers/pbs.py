@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence, 
 
 from project.core.errors import ClusterError, Problem, UserError
 from project.core.resources import local_time
-from project.core.schedulers import base, pbs_resources, pbs_text
+from project.core.schedulers import base, headers, pbs_resources, pbs_text
 from project.core.script import job_name
 
 if TYPE_CHECKING:
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 PBSPRO, TORQUE = "pbspro", "torque"
 
-_SAFE = re.compile(r"[A-Za-z0-9_@%+=:,./^<>&~-]+\Z")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _ID = re.compile(r"(\d+(?:\[\])?)\.[A-Za-z0-9._-]+\s*\Z")
 _ELEMENT = re.compile(r"(\d+)\[\]_(\d+)\Z")
 # Torque's qsub documents 15 characters for a name (qsub(1B), -N); PBS Pro 230.
@@ -74,7 +72,7 @@ class Pbs(base.Scheduler):
         # qsub(1B), -m: mails are jobferry's own.
         options += [] if any(one.strip().startswith("-m") for one in spec.scheduler_options) else [("-m", "n")]
         options += self._resource_options(spec, cluster)
-        lines = ["#PBS {} {}".format(letter, _quoted(value)).rstrip() for letter, value in options]
+        lines = ["#PBS {} {}".format(letter, headers.quoted(value)).rstrip() for letter, value in options]
         for option in spec.scheduler_options:
             message, hint = self.option_problem(option)
             if message:
@@ -288,15 +286,3 @@ def _native(one: str) -> str:
     """`123[]_4`, element 4 of an array here, as PBS writes it: `123[4]`."""
     match = _ELEMENT.match(one)
     return "{}[{}]".format(*match.groups()) if match else one
-
-
-def _quoted(value: str) -> str:
-    """A value as qsub reads it from a directive: in quotes of either kind, nothing means anything (src/cmds/qsub.c, make_argv)."""
-    if _CONTROL.search(value):
-        raise UserError("{!r} cannot stand in a batch script: it holds a control character.".format(value))
-    if not value or _SAFE.match(value):
-        return value
-    for mark in ("'", '"'):
-        if mark not in value:
-            return mark + value + mark
-    raise UserError("{!r} cannot stand in a directive of PBS: it holds both kinds of quotes.".format(value))

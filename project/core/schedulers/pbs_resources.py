@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, List, NamedTuple, Optional, Tuple
 
 from project.core.errors import Problem
 from project.core.resources import Array
+from project.core.schedulers.headers import CONTROL
 from project.core.units import KIB
 
 if TYPE_CHECKING:
@@ -46,7 +47,6 @@ _CONSTRAINT = re.compile(r"{0}(=[A-Za-z0-9_.+-]+)?( *[&,:] *{0}(=[A-Za-z0-9_.+-]
 _FEATURES = re.compile(r"{0}( *[&,:] *{0})*\Z".format(_WORD))
 _LICENSE = re.compile(r"({}):?([0-9]*)\Z".format(_WORD))
 _NAME = re.compile(r"[A-Za-z0-9_.@-]+\Z")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class Chunk(NamedTuple):
@@ -300,7 +300,7 @@ def option_problem(text: str, longest: int) -> Tuple[str, str]:
     """As `Scheduler.option_problem`."""
     if len(text) > longest:
         return "has {} characters, at most {} are allowed.".format(len(text), longest), _EXAMPLE
-    if _CONTROL.search(text):
+    if CONTROL.search(text):
         return "holds a line break or another control character.", _EXAMPLE
     try:
         options = _words(text)
