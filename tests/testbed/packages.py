@@ -26,6 +26,7 @@ PACKAGES = [
     "python3",
     "util-linux",
     "procps",
+    "rc",
     "chromium",
 ]
 
