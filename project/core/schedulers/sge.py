@@ -251,7 +251,7 @@ def _environment(resources: "Resources", cluster: Mapping[str, Any]) -> str:
         found = named.get(kind) or (named.get("grouped") if kind == "any" else None)
     if not found:
         raise UserError(
-            "the cluster names no parallel environment for {} slots{}.".format(
+            "the cluster's parallel_environment names none for {} slots{}.".format(
                 _slots(resources), "" if kind == "any" else " ({})".format(kind)
             ),
             hint="Add parallel_environment: {{{}: NAME}} to the cluster; `qconf -spl` there lists the names.".format(
@@ -265,7 +265,7 @@ def _resource_options(resources: "Resources", cluster: Mapping[str, Any]) -> Lis
     slots = _slots(resources)
     options = []
     if slots > 1:
-        options.append(("-pe", "{} {}".format(_environment(resources, cluster), slots)))
+        options.append(("-pe " + _quoted(_environment(resources, cluster)), str(slots)))
     options += [("-l", "{}={}".format(name, value) if value else name) for name, value in _requests(resources, cluster)]
     if resources.account:
         options.append(("-P", resources.account))
