@@ -5,13 +5,18 @@ from typing import Any, Dict, Mapping
 from project.core.errors import UserError
 from project.core.schedulers.at import At
 from project.core.schedulers.base import Scheduler
+from project.core.schedulers.flux import Flux
+from project.core.schedulers.htcondor import Htcondor
 from project.core.schedulers.local import Local
+from project.core.schedulers.lsf import Lsf
 from project.core.schedulers.pbs import Pbs
 from project.core.schedulers.sge import Sge
 from project.core.schedulers.slurm import Slurm
 from project.core.words import did_you_mean
 
-SCHEDULERS: Dict[str, Scheduler] = {scheduler.name: scheduler for scheduler in (Slurm(), Local(), At(), Pbs(), Sge())}
+SCHEDULERS: Dict[str, Scheduler] = {
+    scheduler.name: scheduler for scheduler in (Slurm(), Local(), At(), Pbs(), Lsf(), Sge(), Flux(), Htcondor())
+}
 
 
 def get(name: str) -> Scheduler:

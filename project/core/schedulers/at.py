@@ -49,9 +49,8 @@ class At(base.Scheduler):
     expresses = frozenset(_SAID)
     keeps_history = False
     throttles = False
-    # There are no arrays and no restarts; the keeper sets the last one.
+    # There are no arrays; the keeper sets the second one.
     array_index_variable = "JOBFERRY_AT_INDEX"
-    restart_variable = "JOBFERRY_AT_RESTARTS"
     job_id_variable = "JOBFERRY_AT_ID"
 
     def directives(
