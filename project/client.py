@@ -122,20 +122,16 @@ class Client:
             from project.engine import submission
 
             wanted = request(input, modules, cluster, fallback, tags)
-            try:
+            with self._core.telling():
                 return JobRecord.of(submission.submit(context, wanted))
-            finally:
-                self._core.told_on()
 
     def resume(self, job: JobRef) -> JobRecord:
         """Go on with a submission that was cut off or is BLOCKED. Raises UserError, ClusterError."""
         with self._core.using() as context:
             from project.engine import resuming
 
-            try:
+            with self._core.telling():
                 return JobRecord.of(resuming.resume(context, str(self._core.find(context, job)["job_uuid"])))
-            finally:
-                self._core.told_on()
 
     def create(
         self,
@@ -152,14 +148,11 @@ class Client:
             return JobRecord.of(creating.create(context, request(input, modules, cluster, None, tags)))
 
     def start(self, job: JobRef) -> JobRecord:
-        """Submit a job that `create` made; run one that has ended once more, as its next run. Raises UserError, ClusterError."""
-        with self._core.using() as context:
-            from project.engine import creating
+        """Submit a job that `create` made. Of one that has ended, make the next run: a job of its own, in the same work folder.
 
-            try:
-                return JobRecord.of(creating.start(context, self._core.find(context, job)))
-            finally:
-                self._core.told_on()
+        Raises UserError (it lives), ClusterError.
+        """
+        return self._core.start(job)
 
     def plan(
         self,

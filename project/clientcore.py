@@ -124,6 +124,14 @@ class Core:
             except OSError as error:
                 self._ui.warn(f"Blocked submissions do not go on by themselves ({error.strerror}).")
 
+    @contextlib.contextmanager
+    def telling(self) -> Iterator[None]:
+        """`told_on` at the end, however it ends."""
+        try:
+            yield
+        finally:
+            self.told_on()
+
     def find(self, context: Context, job: str | UUID | JobRecord) -> Json:
         """A job's document. Raises UserError, ApiError."""
         from project.engine import lookup
@@ -147,6 +155,21 @@ class Core:
         if any(before["state"] != after["state"] for before, after in zip(documents, found, strict=True)):
             self.told_on()
         return list(found)
+
+    def start(self, job: str | UUID | JobRecord) -> JobRecord:
+        """Submit what was created, or run once more what has ended."""
+        with self.using() as context:
+            from project.core.states import FINAL
+            from project.engine import creating
+
+            document = self.fresh(context, [self.find(context, job)])[0]
+            with self.telling():
+                if creating.is_created(document):
+                    return JobRecord.of(creating.start(context, document))
+                if document["state"] in FINAL:
+                    return JobRecord.of(creating.run_again(context, document))
+        uuid = document["job_uuid"]
+        raise UserError(f"Job {uuid} is {document['state']}: it can be started again when it has ended.")
 
     def seen(self, job: str | UUID | JobRecord, told: set[str]) -> JobRecord:
         """The job as it is now; warnings that were `told` are not given again."""

@@ -1,7 +1,6 @@
 """Submit the input of a job again as a new job; or, with --resume, continue a submission that was cut off."""
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from project.commands import submit
@@ -76,26 +75,7 @@ def _anew(session: Session, document: Document) -> Document:
 
 def again(session: Session, document: Document) -> "Request":
     """A request of the same input. Raises UserError when the files cannot be found any more."""
-    from project import spec
-    from project.core import jobspec
-    from project.engine import remembered
-    from project.engine.submission import Request
+    from project.engine import creating
 
-    known = remembered.load(session.settings.home, document["job_uuid"])
-    data = dict(document.get("user_input") or {})
-    source = str(known.get("input") or "")
-    if data.get("job") and not source and jobspec.job_kind(str(data["job"])) == jobspec.LOCAL:
-        message = f"Job {document['job_uuid']} was submitted from another machine, where its files are."
-        raise UserError(message, f"Submit its input file there, or here: `{program()} -u FILE`.")
-    if known.get("private_key"):
-        data["private_key"] = known["private_key"]
-    if session.args.cluster:
-        data["destination_cluster"] = session.args.cluster
-    modules_file = str(known.get("modules_file") or "")
-    return Request(
-        loaded=spec.Loaded(data, source, Path(source or ".").absolute().parent),
-        modules=spec.load_modules(modules_file) if modules_file else None,
-        fallback=session.args.fallback,
-        modules_file=modules_file,
-        origin=str(document["job_uuid"]),
-    )
+    args = session.args
+    return creating.request_again(session.context, document, args.cluster or "", args.fallback)

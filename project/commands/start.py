@@ -6,9 +6,8 @@ status.csv) goes on, and the histories of both name the other. `resubmit` makes 
 """
 
 import argparse
-from dataclasses import replace
 
-from project.commands import resubmit, submit
+from project.commands import submit
 from project.commands.base import Answer, Document, Session, program
 from project.core.errors import UserError
 from project.core.states import FINAL
@@ -27,8 +26,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("jobs", nargs="+", metavar="UUID", help="a job, by 6 or more characters of its UUID")
     parser.add_argument("--accept-new-host-key", action="store_true", help="trust a host key that is not known yet")
     parser.add_argument("--wait", action="store_true", help="wait until the job has ended; exit code 5 if it failed")
-    # It stays where its work folder is.
-    parser.set_defaults(cluster=None, fallback="never")
 
 
 def run(session: Session) -> Answer:
@@ -61,18 +58,11 @@ def _startable(document: Document) -> None:
 
 
 def _start(session: Session, document: Document) -> Document:
-    from project.engine import creating, submission
+    from project.engine import creating
 
     if creating.is_created(document):
         session.output.current = str(document["job_uuid"])
         return submit.carried_out(session, lambda: creating.start(session.context, document))
-    wanted = resubmit.again(session, document)
-    data = {**wanted.loaded.data, "destination_cluster": str(document["cluster"])}
-    if document.get("working_directory"):
-        data["directory"] = str(document["working_directory"])
-    number = creating.next_run(session.context, document)
-    wanted = replace(wanted, loaded=replace(wanted.loaded, data=data), first_run=number)
-    made = submit.carried_out(session, lambda: submission.submit(session.context, wanted))
-    creating.link(session.context, document, made)
-    session.output.aside(f"It is run {number} of job {clean(document['job_uuid'])}.")
-    return session.api.job(str(made["job_uuid"]))
+    made = submit.carried_out(session, lambda: creating.run_again(session.context, document))
+    session.output.aside(f"It is run {made['run']} of job {clean(document['job_uuid'])}.")
+    return made

@@ -5,13 +5,16 @@ run all the same: its run number (psik's jobndx) goes on, it runs in the same wo
 """
 
 import uuid as uuid_module
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from project.core import states
-from project.engine import credentials, resuming, rhythm, sync
+from project.core import jobspec, states
+from project.core.errors import UserError
+from project.engine import credentials, remembered, resuming, rhythm, sync
 from project.engine.context import Context
 from project.engine.journal import Journal
-from project.engine.submission import Request, Submission
+from project.engine.submission import Request, Submission, submit
 
 Json = dict[str, Any]
 CREATED = "it was created without being submitted"
@@ -43,6 +46,46 @@ def is_created(document: Json) -> bool:
 def start(context: Context, document: Json) -> Json:
     """Submit a job that was created; its document. Two calls at once submit it once. Raises UserError, ClusterError, ApiError."""
     return resuming.resume(context, str(document["job_uuid"]))
+
+
+def request_again(context: Context, document: Json, cluster: str = "", fallback: str | None = None) -> Request:
+    """A request of the same input. Raises UserError when its files cannot be found any more."""
+    from project import spec
+
+    known = remembered.load(context.home, document["job_uuid"])
+    data = dict(document.get("user_input") or {})
+    source, beside = str(known.get("input") or ""), str(known.get("folder") or "")
+    if data.get("job") and not (source or beside) and jobspec.job_kind(str(data["job"])) == jobspec.LOCAL:
+        message = f"Job {document['job_uuid']} was submitted from another machine, where its files are."
+        raise UserError(message, "Submit its input file there, or here as a new job.")
+    if known.get("private_key"):
+        data["private_key"] = known["private_key"]
+    if known.get("username") and known.get("cluster") == (cluster or document["cluster"]):
+        # Of the call that submitted it: `--username`.
+        data.setdefault("username", known["username"])
+    if cluster:
+        data["destination_cluster"] = cluster
+    modules_file = str(known.get("modules_file") or "")
+    return Request(
+        loaded=spec.Loaded(data, source, Path(source).absolute().parent if source else Path(beside or ".").absolute()),
+        modules=spec.load_modules(modules_file) if modules_file else None,
+        fallback=fallback,
+        modules_file=modules_file,
+        origin=str(document["job_uuid"]),
+    )
+
+
+def run_again(context: Context, document: Json) -> Json:
+    """The document of the next run of a job that has ended. Raises UserError, ClusterError, ApiError."""
+    # It stays where its work folder is.
+    wanted = request_again(context, document, str(document["cluster"]), "never")
+    data = dict(wanted.loaded.data)
+    if document.get("working_directory"):
+        data["directory"] = str(document["working_directory"])
+    number = next_run(context, document)
+    made = submit(context, replace(wanted, loaded=replace(wanted.loaded, data=data), first_run=number))
+    link(context, document, made)
+    return context.api.job(str(made["job_uuid"]))
 
 
 def next_run(context: Context, document: Json) -> int:

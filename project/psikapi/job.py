@@ -37,6 +37,8 @@ class Job:
         self.valid = False
         self.spec = JobSpec(script=":")
         self.history: list[Transition] = []
+        # Of the runs before the one whose folder `base` is.
+        self._before: list[Transition] = []
 
     def __await__(self) -> Generator[Any, None, Job]:
         return self.read_info().__await__()
@@ -54,7 +56,7 @@ class Job:
                 self.valid = True
                 return self
             raise UserError(f"{self.base} is not the folder of a job: it has no {STATUS}.") from None
-        self.history = _history(rows)
+        self.history = [*self._before, *_history(rows)]
         spec = await self._spec()
         if spec is not None:
             self.spec = spec
@@ -68,9 +70,17 @@ class Job:
         return None
 
     async def submit(self) -> tuple[int, str]:
-        """Submit it, or run it once more; the run number (jobndx) and the native id. Raises UserError, ClusterError, ApiError."""
+        """Submit it; of one that has ended make the next run. The run number (jobndx) and the native id.
+
+        The next run has a folder of its own: `base` and `stamp` are then that one's, `history` goes on.
+
+        Raises UserError (it lives), ClusterError, ApiError.
+        """
         async with self._client() as client:
             record = await client.start(self.stamp)
+        if record.uuid != self.stamp:
+            self._before, self.stamp = self.history, record.uuid
+            self.base = self.base.parent / record.uuid
         await self.read_info()
         return int(record.document.get("run") or 1), record.native_id or ""
 
