@@ -8,7 +8,7 @@ from typing import Any
 from project.core import jobspec, payload, profiles, schedulers, script
 from project.core.paths import JobPaths, Root
 from project.core.schedulers.base import LOCAL
-from project.engine import bundle, credentials, inventory, placement, probing
+from project.engine import bundle, credentials, expressible, inventory, placement, probing
 from project.engine.bundle import shown
 from project.engine.context import Context
 from project.engine.submission import Request
@@ -40,6 +40,7 @@ def plan(context: Context, request: Request) -> Json:
     probes = probing.probe(placement.candidates(wanted, clusters, policy))
     found = placement.choose(wanted, clusters, probes, policy)
     cluster = found.chosen or wanted
+    expressible.check(request.loaded, spec, cluster)
     uuid = str(uuid_module.uuid4())
     root = str(context.home / "local") if inventory.is_here(cluster) else DEFAULT_ROOT
     paths = JobPaths(str(cluster.get("workdir") or Root(root).jobs), uuid)

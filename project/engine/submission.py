@@ -12,7 +12,7 @@ from typing import Any
 from project.core import callbacks, history, jobspec, states
 from project.core.errors import ClusterError, JobferryError
 from project.core.modulesfile import Modules
-from project.engine import bundle, credentials, ending, inventory, placement, probing, remembered, staging
+from project.engine import bundle, credentials, ending, expressible, inventory, placement, probing, remembered, staging
 from project.engine.context import Background, Context
 from project.engine.journal import Journal
 from project.engine.link import Link
@@ -118,11 +118,12 @@ class Submission:
 
     def look(self) -> tuple[list[Json], Json]:
         """The inventory, and the cluster that the input names. Raises UserError, ApiError."""
-        jobspec.parse(self.data)
+        spec = jobspec.parse(self.data)
         clusters = inventory.clusters(self.context.api)
         with self.request.loaded.blame("destination_cluster", "There is no cluster"):
             wanted = inventory.find(self.data["destination_cluster"], clusters)
         self.data["destination_cluster"] = wanted["name"]
+        expressible.check(self.request.loaded, spec, wanted)
         return clusters, wanted
 
     def probe(self, clusters: list[Json], wanted: Json, login: Login) -> "Background[Probes]":

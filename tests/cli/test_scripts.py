@@ -72,3 +72,12 @@ def test_a_plan_says_where_each_line_comes_from(written):
     assert found["files"] == []
     assert found["source"] == found["transfer"] == ""
     assert found["working_directory"] == str(Path.home() / "runs")
+
+
+@pytest.mark.parametrize("verb", ["plan", "submit"])
+def test_what_the_workload_manager_cannot_do_is_refused_before_anything_is_sent(written, verb):
+    before = call("ls", "-q", "--limit", "0").out
+    called = call(verb, written(script="true", resources={"qos": "high"}), code=2)
+    for piece in ("script.yml:1:", "resources.qos", "workload manager local"):
+        assert piece in called.err
+    assert call("ls", "-q", "--limit", "0").out == before
