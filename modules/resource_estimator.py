@@ -55,6 +55,26 @@ def kibibytes(text):
     return float(found.group(1)) * UNITS[found.group(2).upper()]
 
 
+# What else says the same, or cannot stand beside it.
+OTHER_NAMES = {
+    "nbr_processes": ("ranks",),
+    "nbr_threads_per_process": ("threads_per_rank",),
+    "memory_per_thread": ("memory_per_cpu", "memory_per_node"),
+    "duration": ("walltime",),
+}
+
+
+def elements(resources):
+    """How many elements the array has; 1 for a job that is none."""
+    count = 0
+    for part in str(resources.get("array", "")).partition("%")[0].split(","):
+        match = re.match(r"\s*(\d+)(?:-(\d+)(?::(\d+))?)?\s*\Z", part)
+        if match:
+            first, last, step = (int(text) if text else None for text in match.groups())
+            count += 1 if last is None else (last - first) // (step or 1) + 1
+    return count or resources.get("nbr_jobs_in_array", 1)
+
+
 def estimated(estimate, resources):
     """The resources that follow from the numbers."""
     result = {}
@@ -68,7 +88,7 @@ def estimated(estimate, resources):
     if "items" in estimate or "seconds_per_item" in estimate:
         seconds = number(estimate, "items") * number(estimate, "seconds_per_item") * safety
         # What the owner said counts, also where it differs from the estimate.
-        shares = resources.get("nbr_processes", processes) * resources.get("nbr_jobs_in_array", 1)
+        shares = resources.get("nbr_processes", resources.get("ranks", processes)) * elements(resources)
         result["duration"] = duration_text(seconds / shares)
     if "memory" in estimate:
         each = kibibytes(estimate["memory"]) * safety / resources.get("nbr_threads_per_process", threads)
@@ -84,8 +104,9 @@ def main():
     else:
         resources = data.get("resources") or {}
         for key, value in sorted(estimated(estimate, resources).items()):
-            if key in resources:
-                say("%s stays %s (estimated: %s)" % (key, resources[key], value))
+            owner = next((name for name in (key, *OTHER_NAMES.get(key, ())) if name in resources), "")
+            if owner:
+                say("%s stays %s (estimated: %s)" % (owner, resources[owner], value))
             else:
                 say("%s: %s" % (key, value))
                 resources[key] = value

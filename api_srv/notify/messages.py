@@ -15,6 +15,7 @@ from api_srv.notify.plain import clean, one_line, redact
 from api_srv.notify.port import WAITING, Row
 from project.core import jobspec, states
 from project.core.history import Document, Event, now
+from project.core.resources import array_of
 
 DOMAIN = "jobferry.invalid"
 TAIL_LINES = 30
@@ -268,8 +269,8 @@ def _facts(document: Document, event: Event) -> list[tuple[str, str]]:
     native = document.get("job_status")
     native = native if isinstance(native, dict) else {}
     exit_code = event.get("exit_code", document.get("exit_code"))
-    resources = _input(document).get("resources")
-    elements = resources.get("nbr_jobs_in_array") if isinstance(resources, dict) else None
+    array = array_of(_input(document).get("resources"))
+    elements = len(array.indices()) if array else 0
     plan = document.get("plan") if event.get("state") == states.BLOCKED else None
     facts = [
         ("Job", str(document.get("job_uuid") or "")),

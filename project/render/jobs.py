@@ -117,7 +117,11 @@ _INDEX = re.compile(r"_(\d+)(?:\.\S*)?\Z")
 
 def array(document: Document) -> list[tuple[int, str]]:
     """The elements of an array with their native states, by index; [] for a job of one. `?`: no state known yet."""
+    from project.core import arrays
+    from project.core.resources import array_of
+
     found: dict[int, str] = {}
+    offsets = {place.native_id: place.offset for place in arrays.placed(document)}
     status = document.get("job_status") or {}
     names, states = status.get("JobID"), status.get("State")
     for name, state in zip(
@@ -125,11 +129,11 @@ def array(document: Document) -> list[tuple[int, str]]:
     ):
         match = _INDEX.search(str(name))
         if match:
-            found[int(match.group(1))] = clean(state)
-    count = ((document.get("user_input") or {}).get("resources") or {}).get("nbr_jobs_in_array")
-    if isinstance(count, int) and not isinstance(count, bool):
-        for index in range(min(count, MOST_ELEMENTS)):
-            found.setdefault(index, "?")
+            # An array in parts has indices of its own in each.
+            found[int(match.group(1)) + offsets.get(str(name)[: match.start()], 0)] = clean(state)
+    asked = array_of((document.get("user_input") or {}).get("resources"))
+    for index in asked.indices()[:MOST_ELEMENTS] if asked else ():
+        found.setdefault(index, "?")
     return sorted(found.items())
 
 

@@ -151,6 +151,13 @@ def test_a_schedulers_reason_in_plain_words(native, words):
     assert bool(why.reason_in_words(native)) == bool(words)
 
 
+def test_an_array_in_parts_is_one():
+    parts = [{"native_id": "7", "offset": 0, "span": "0-1"}, {"native_id": "8", "offset": 2, "span": "0"}]
+    status = {"JobID": ["7_0", "7_1", "8_0"], "State": ["COMPLETED", "FAILED", "RUNNING"]}
+    job = document(job_status=status, native_id="7,8", parts=parts, user_input={"resources": {"array": "0-2,9"}})
+    assert jobs.array(job) == [(0, "COMPLETED"), (1, "FAILED"), (2, "RUNNING"), (9, "?")]
+
+
 def test_an_array_by_elements():
     status = {"JobID": ["7_0", "7_1", "7_2"], "State": ["COMPLETED", "FAILED", "CANCELLED by 1000"]}
     job = document(job_status=status, user_input={"resources": {"nbr_jobs_in_array": 4}})

@@ -24,22 +24,24 @@ if [ -e "$S/maxarray" ] && [ "${highest:-0}" -ge "$(cat "$S/maxarray")" ]; then
   echo "sbatch: error: Batch job submission failed: Invalid job array specification" >&2; exit 1
 fi
 if [ -e "$S/refuse" ]; then echo "sbatch: error: $(cat "$S/refuse")" >&2; exit 1; fi
+until mkdir "$S/numbering" 2>/dev/null; do sleep 0.01; done
 id=$(( $(cat "$S/next" 2>/dev/null || echo 100) + 1 ))
 echo "$id" > "$S/next"
-echo "$id $name" >> "$S/jobs"
+rmdir "$S/numbering"
+echo "$id $name${array:+ ${array%%%*}}" >> "$S/jobs"
 if [ -e "$S/sbatch.after" ]; then . "$S/sbatch.after"; fi
 echo "$id"
 """
 _SQUEUE = r"""
 touch "$S/jobs"
 for word in "$@"; do
-  case $word in --name=*) awk -v name="${word#--name=}" '$2 == name' "$S/jobs" | while read -r id name; do printf '%s%s' "$id" "$sep"; done; exit 0;; esac
+  case $word in --name=*) awk -v name="${word#--name=}" '$2 == name' "$S/jobs" | while read -r id name rest; do printf '%s%s' "$id" "$sep"; done; exit 0;; esac
 done
 case "$*" in *%T\ %i*) exit 0;; esac
 echo "queue" >> "$S/asked"
-while read -r id name; do
+while read -r id name array; do
   state=PENDING; [ ! -e "$S/end.$id" ] || state=$(cat "$S/end.$id")
-  for field in "$id" "$state" 1 1 0:00 5:00 batch node1 "$name" Priority /tmp; do printf '%s%s' "$field" "$sep"; done
+  for field in "$id${array:+_[$array]}" "$state" 1 1 0:00 5:00 batch node1 "$name" Priority /tmp; do printf '%s%s' "$field" "$sep"; done
   echo
 done < "$S/jobs"
 """
@@ -47,11 +49,11 @@ _SACCT = r"""
 if [ -e "$S/nosacct" ]; then echo "sacct: error: Problem talking to the database: Connection refused" >&2; exit 1; fi
 touch "$S/jobs"
 for word in "$@"; do
-  case $word in --name=*) awk -v name="${word#--name=}" '$2 == name' "$S/jobs" | while read -r id name; do printf '%s%s\n' "$id" "$sep"; done; exit 0;; esac
+  case $word in --name=*) awk -v name="${word#--name=}" '$2 == name' "$S/jobs" | while read -r id name rest; do printf '%s%s\n' "$id" "$sep"; done; exit 0;; esac
 done
-while read -r id name; do
+while read -r id name array; do
   [ -e "$S/end.$id" ] || continue
-  for field in "$id" "$(cat "$S/end.$id")" 0:0 00:00:01 00:00:01 1 1 node1 cpu=1 cpu=1 /tmp 0 None "" "$name"; do
+  for field in "$id${array:+_[$array]}" "$(cat "$S/end.$id")" 0:0 00:00:01 00:00:01 1 1 node1 cpu=1 cpu=1 /tmp 0 None "" "$name"; do
     printf '%s%s' "$field" "$sep"
   done
   echo
@@ -61,7 +63,7 @@ _SCANCEL = r"""
 echo "$1" >> "$S/cancelled"
 if [ -e "$S/deaf" ]; then exit 0; fi
 for word in "$@"; do
-  case $word in --name=*) grep -qxF "$1 ${word#--name=}" "$S/jobs" || exit 0;; esac
+  case $word in --name=*) grep -qE "^$1 ${word#--name=}( |\$)" "$S/jobs" || exit 0;; esac
 done
 echo CANCELLED > "$S/end.$1"
 """

@@ -122,6 +122,14 @@ def test_the_estimator_leaves_what_the_owner_said(run):
     assert "duration stays 5m (estimated: 30m)" in said
 
 
+def test_the_estimator_knows_the_other_names(run):
+    numbers = {"items": 600, "seconds_per_item": 60, "memory": "1G", "processes": 5}
+    owner = {"walltime": "5m", "ranks": 10, "array": "1,5-9:2%2", "memory_per_node": "8G"}
+    result, said = estimate(run, numbers, resources=owner)
+    assert result["resources"] == owner
+    assert "walltime stays 5m (estimated: 23m)" in said
+
+
 def test_the_estimator_knows_days(run):
     assert estimate(run, {"items": 1, "seconds_per_item": 100000, "safety": 1})[0]["resources"] == {
         "duration": "1d3h47m"
