@@ -1,0 +1,63 @@
+"""The verb `deliveries`, on a real job of this machine with the embedded default, and a real receiver."""
+
+import pytest
+
+from helpers.calling import call, until
+from helpers.receiver import receiving
+
+SECRET = "sehr geheim"
+
+
+@pytest.fixture
+def told(folder, submit, monkeypatch):
+    """A finished job whose receiver did not take the first message, and that receiver."""
+    monkeypatch.setenv("JOBFERRY_ALLOW_PRIVATE_WEBHOOKS", "1")
+    with receiving() as receiver:
+        text = (folder / "hello.yml").read_text()
+        callback = (
+            f"callback: {receiver.url('/hook?token=abc')}\ncb_secret: {SECRET}\ncb_headers: {{x-mine: kennwort}}\n"
+        )
+        (folder / "told.yml").write_text(text + callback)
+        yield submit("told", ended=True), receiver
+
+
+def test_a_jobs_callbacks_are_sent_listed_and_sent_again(folder, told):
+    uuid, receiver = told
+    until(lambda: call("status", uuid, "--json") and receiver.got and receiver.got[-1].json["state"] == "completed")
+    words = [one.json["state"] for one in receiver.got]
+    assert words == sorted(set(words), key=["queued", "active", "completed"].index) and words[-1] == "completed"
+    assert all(one.signed_with(SECRET) and one.headers["x-mine"] == "kennwort" for one in receiver.got)
+    document = call("status", uuid, "--json").data
+    assert document["callback"] == receiver.url("/hook?token=abc")
+    shown = call("deliveries", uuid[:8])
+    assert "completed (run 1)" in shown.out and "answered 204" in shown.out and "token=abc" not in shown.out
+    found = call("deliveries", uuid, "--json").data["deliveries"]
+    assert [one["delivery"] for one in found] == ["sent"] * len(words)
+    assert "Nothing is undeliverable." in call("deliveries", uuid, "--replay", "all").err
+    count = len(receiver.got)
+    again = call("deliveries", uuid, "--replay", found[-1]["id"][:8], "--json").data
+    assert again["replayed"] == [found[-1]["id"]]
+    assert len(receiver.wait(count + 1)) == count + 1
+    assert receiver.got[-1].body == receiver.got[count - 1].body
+    for wrong in ("abc", "ffffffff"):
+        assert "deliver" in call("deliveries", uuid, "--replay", wrong, code=2).err
+    # Neither the job's folder nor the home has the secret or a header's value.
+    for path in [path for path in (folder.parent / "data").rglob("*") if path.is_file()]:
+        raw = path.read_bytes()
+        assert SECRET.encode() not in raw and b"kennwort" not in raw, path
+    events = call("history", uuid).out
+    assert SECRET not in events and "asked to send the callback" in events
+
+
+def test_a_job_without_one_says_so(submit):
+    uuid = submit("hello")
+    assert "no callback" in call("deliveries", uuid).err
+
+
+def test_an_address_of_this_machine_is_refused_before_anything_is_sent(folder):
+    text = (folder / "hello.yml").read_text()
+    (folder / "loop.yml").write_text(text + "callback: http://127.0.0.1:9/x\n")
+    before = len(call("ls", "--json").data["jobs"])
+    refused = call("submit", "loop.yml", code=None)
+    assert refused.code != 0 and "callback" in refused.err and "loopback" in refused.err
+    assert len(call("ls", "--json").data["jobs"]) == before
