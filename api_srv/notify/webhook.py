@@ -2,7 +2,8 @@
 
 A job with a callback has a field `webhook` in its stored document, which no call of the API shows::
 
-    {"url": …, "sealed": the secret and the headers, sealed, or "", "told": "RUN WORD" of the last message}
+    {"url": …, "sealed": the secret and the headers, sealed, or "", "told": "RUN WORD" of the last message,
+     "jobid"?: that of the first run, where this job is a later one}
 
 A message is written when that `told` changes: each of psik's words but `new`, once in a row for a run (SUBMITTING is still `new`, so nothing is
 sent; POSTPROCESSING is still `active`). A requeued job is told `queued` again. The body is fixed then; every attempt sends the same bytes

@@ -29,7 +29,7 @@ def prepared(services: Services, account: Account, uuid: str, body: Document) ->
     given = asked(body)
     _check(given)
     if "callback" not in given:
-        return _inherited(services, account, uuid, str(body.get("callback_of") or ""))
+        return _inherited(services, account, uuid, body)
     url = given["callback"]
     _check_address(services, url)
     return _fields(services, uuid, url, given.get("cb_secret", ""), given.get("cb_headers", {}))
@@ -64,8 +64,9 @@ def _check_address(services: Services, url: str) -> None:
         raise unacceptable("callback", f"its host is {reason}")
 
 
-def _inherited(services: Services, account: Account, uuid: str, origin: str) -> Document:
-    record = services.store.job(origin.lower()) if origin else None
+def _inherited(services: Services, account: Account, uuid: str, body: Document) -> Document:
+    origin = str(body.get("callback_of") or "").lower()
+    record = services.store.job(origin) if origin else None
     if record is None or record.document["owner"] != account.name or not record.document.get(FIELD):
         return {}
     webhook = record.document[FIELD]
@@ -73,11 +74,16 @@ def _inherited(services: Services, account: Account, uuid: str, origin: str) -> 
     headers: dict[str, str] = {}
     if webhook["sealed"]:
         try:
-            secret, headers = services.callbacks.unseal(webhook["sealed"], origin.lower(), webhook["url"])
+            secret, headers = services.callbacks.unseal(webhook["sealed"], origin, webhook["url"])
         except UserError as error:
             raise unacceptable("callback_of", str(error)) from None
     _check_address(services, webhook["url"])
-    return _fields(services, uuid, webhook["url"], secret, headers)
+    made = _fields(services, uuid, webhook["url"], secret, headers)
+    run = body.get("run")
+    if isinstance(run, int) and run > 1:
+        # Its next run, not another job: psik's receivers know the two by one id.
+        made[FIELD]["jobid"] = webhook.get("jobid") or callbacks.stamp(record.document)
+    return made
 
 
 def _fields(services: Services, uuid: str, url: str, secret: str, headers: dict[str, str]) -> Document:

@@ -144,7 +144,8 @@ def mark(document: Dict[str, Any]) -> str:
 def body(document: Dict[str, Any], time: str) -> Dict[str, Any]:
     """The message: psik's `Callback` (jobid, jobndx, state, info; it ignores other fields), and what we know beside it."""
     return {
-        "jobid": stamp(document),
+        # A job that was started again goes on under the id of its first run.
+        "jobid": (document.get("webhook") or {}).get("jobid") or stamp(document),
         "jobndx": number(document),
         "state": word(str(document.get("state"))),
         "info": info(document),

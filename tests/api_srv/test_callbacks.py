@@ -226,6 +226,15 @@ def test_a_resubmitted_job_is_signed_with_the_same_secret_and_only_for_its_owner
     tell(services, plain["job_uuid"], states.QUEUED)
     send(services)
     assert receiver.got[0].signed_with(SECRET) and receiver.got[0].json["job_uuid"] == plain["job_uuid"]
+    later = history.new_document(str(uuid.uuid4()), dict(INPUT), callback_of=first, run=2)
+    jobs.create(services, ANN, later["job_uuid"], later)
+    last = history.new_document(str(uuid.uuid4()), dict(INPUT), callback_of=later["job_uuid"], run=3)
+    jobs.create(services, ANN, last["job_uuid"], last)
+    for name in (first, later["job_uuid"], last["job_uuid"]):
+        tell(services, name, states.RUNNING)
+        send(services)
+    assert len({one.json["jobid"] for one in receiver.got[1:]}) == 1
+    assert told(receiver)[1:] == [(1, "active"), (2, "active"), (3, "active")]
     stolen = history.new_document(str(uuid.uuid4()), dict(INPUT), callback_of=first)
     jobs.create(services, BOB, stolen["job_uuid"], stolen)
     assert "webhook" not in jobs.found(services, BOB, stolen["job_uuid"]).document
