@@ -155,3 +155,42 @@ def test_psiks_configuration_makes_this_machines_own_slurm_a_cluster(testbed: Be
     assert Path(document["job_directory"]).parent == tmp_path / "jobs"
     assert testbed.alpha.native_jobs(uuid) == [document["native_id"]]
     assert "Comment=here" in testbed.alpha.slurm(f"scontrol show job {document['native_id']}")
+
+
+def psik_job(cli: Cli, folder: Path, who: "tuple[str, ...]", script: str, **attributes: str) -> str:
+    """Submits a psik 3 specification to alpha; its UUID."""
+    path = folder / f"spec{len(list(folder.iterdir()))}.json"
+    options = {"--mem": "60M", **{f"--{name}": value for name, value in attributes.items()}}
+    path.write_text(
+        json.dumps({"script": script, "backend": "alpha", "attributes": options, "resources": RESOURCES_OF_ONE})
+    )
+    return cli.run("run", path, "-q", *who).last
+
+
+RESOURCES_OF_ONE = {"duration": 5, "process_count": 1, "exclusive_node_use": False}
+
+
+def test_a_native_scancel_and_rm_of_a_running_job(
+    cli: Cli, testbed: Bed, tmp_path: Path, who: "tuple[str, ...]"
+) -> None:
+    uuid = psik_job(cli, tmp_path, who, "#!/bin/sh\nsleep 300\n")
+    document = cli.until(uuid, "RUNNING")
+    refused = cli.run("rm", uuid, code=2)
+    assert "cancel it first" in refused.out + refused.err
+    base = testbed.alpha.here(document["job_directory"])
+    assert (base / "spec.json").exists()
+    testbed.alpha.slurm(f"scancel {document['native_id']}")
+    ended = cli.until(uuid)
+    assert (ended["state"], ended["condition"]) == ("CANCELLED", "cancelled_by_scheduler")
+    assert (base / "status.csv").read_text().splitlines()[-1].split(",")[1:3] in (["1", "canceled"], ["1", "failed"])
+
+
+def test_a_verbatim_dependency_is_kept_by_slurm(cli: Cli, testbed: Bed, tmp_path: Path, who: "tuple[str, ...]") -> None:
+    first = psik_job(cli, tmp_path, who, "#!/bin/sh\nsleep 3\n")
+    native = cli.json("status", first)["native_id"]
+    second = psik_job(cli, tmp_path, who, "#!/bin/sh\necho second\n", dependency=f"afterok:{native}")
+    waiting = cli.json("status", second)
+    shown = testbed.alpha.slurm(f"scontrol show job {waiting['native_id']}")
+    assert f"Dependency=afterok:{native}" in shown or cli.json("status", first)["state"] == "FINISHED"
+    assert cli.until(second)["state"] == "FINISHED"
+    assert cli.json("status", first)["state"] == "FINISHED"
