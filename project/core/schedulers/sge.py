@@ -94,11 +94,13 @@ class Sge(base.Scheduler):
     def submit(self, script: str, spec: "JobSpec", cluster: Mapping[str, Any]) -> List[str]:  # noqa: ARG002
         """`qsub`; what Grid Engine itself has to say about the running job goes to `log/scheduler`.
 
-        In a path `:` and `,` have a meaning, and `$` may have one; one that has them would put the job into an error state.
+        In the path of `-o` a `:` and a `,` have a meaning, in every path a `$` has one; a path that is none would put the job into
+        an error state. The batch script goes to its folder by itself.
         """
         folder = os.path.dirname(os.path.dirname(script))
         words = os.path.join(folder, "log", "scheduler")
-        return ["qsub", "-terse", "-j", "y", "-o", words if _PLAIN_PATH.match(words) else "/dev/null", "-cwd", script]
+        here = [] if "$" in script + spec.directory else ["-cwd"]
+        return ["qsub", "-terse", "-j", "y", "-o", words if _PLAIN_PATH.match(words) else "/dev/null", *here, script]
 
     def array_limit(self) -> List[str]:
         return ["qconf", "-sconf"]

@@ -5,6 +5,7 @@ that it should. `qacct -j` prints one block of `name value` lines for each run o
 """
 
 import html
+import itertools
 import re
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
@@ -13,13 +14,22 @@ from project.core.errors import ClusterError
 from project.core.schedulers import base
 from project.core.schedulers.base import Element
 
-# sge_status(5), "Job state". The letters are combined; `d` (is being deleted) may stand before every running one.
-_WAITING = ("qw", "Rq", "Rqw")
-_HELD = ("hqw", "hRq", "hRqw", "hRwq", "s", "ts", "S", "tS", "T", "tT", "Rs", "Rts", "RS", "RtS", "RT", "RtT")
-# An error at the start: it waits until somebody clears the error (`qmod -cj`) or deletes the job.
-_ERRONEOUS = ("Eqw", "Ehqw", "ERq", "ERqw", "EhRq", "EhRqw", "EhRwq")
-_RUNNING = ("r", "t", "hr", "ht", "Rr", "Rt", "hRr", "hRt")
-_DELETED = ("dr", "dt", "dhr", "dht", "dRr", "dRt", "ds", "dS", "dT", "dRs", "dRS", "dRT", "dqw", "dhqw", "dEqw")
+# sge_status(5), "Job state". The letters stand in the order in which `job_get_state_string` of the source writes them: d, E, S, T,
+# h, R, then what it would be without these. The manual writes some of them in another order.
+_BASES = {"qw": base.WAITING, "q": base.WAITING, "r": base.RUNNING, "t": base.RUNNING, "s": base.HELD, "st": base.HELD}
+_IN_THE_MANUAL = ("hRwq", "ts", "Rts", "S", "T", "tS", "tT", "RS", "RT", "RtS", "RtT", "dS", "dT", "dRS", "dRT")
+
+
+def _job_states() -> Dict[str, str]:
+    """Every combination. An error at the start keeps a job waiting until somebody clears it (`qmod -cj`): that is a hold."""
+    found = dict.fromkeys(_IN_THE_MANUAL, base.HELD)
+    for letters in itertools.product(("", "d"), ("", "E"), ("", "S", "T"), ("", "h"), ("", "R"), _BASES):
+        _, error, suspended, held, _, rest = letters
+        stopped = error or suspended or (held and _BASES[rest] == base.WAITING)
+        found["".join(letters)] = base.HELD if stopped else _BASES[rest]
+    # What is being deleted runs until it is gone.
+    return {word: base.RUNNING if word[0] == "d" and word[-1] not in "qw" else state for word, state in found.items()}
+
 
 # The word of a run that the accounting shows without trouble of Grid Engine's own; what its program made of it is the exit status.
 FINISHED = "finished"
@@ -44,12 +54,7 @@ def failed_word(code: int) -> str:
 
 def _table() -> Dict[str, Tuple[str, str]]:
     table = {OVER: (base.DONE, "lost"), FINISHED: (base.DONE, "ok")}
-    for words, state in (
-        (_WAITING, base.WAITING),
-        (_HELD + _ERRONEOUS, base.HELD),
-        (_RUNNING + _DELETED, base.RUNNING),
-    ):
-        table.update((word, (state, "")) for word in words)
+    table.update((word, (state, "")) for word, state in _job_states().items())
     ends = (
         (_NEVER_RAN, "exit_code"),
         (_AFTERWARDS, "ok"),
@@ -164,7 +169,7 @@ def _tasks(text: str) -> Tuple[Optional[int], str]:
 
 
 def _reason(number: str, word: str) -> str:
-    if word in _ERRONEOUS:
+    if "E" in word:
         return "an error at its start: `qstat -j {0}` tells which one, `qmod -cj {0}` lets it try again".format(number)
     return ""
 
