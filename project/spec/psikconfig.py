@@ -43,9 +43,19 @@ def convert(loaded: Loaded) -> tuple[list[Cluster], list[str]]:
     try:
         found = _clusters(draft, loaded.data)
         draft.done()
-        return [clusters.normalise(cluster) for cluster in found], draft.notes
     except InputError as error:
         raise InputError(loaded.placed(error.problems), "psik configuration") from None
+    return [_normalised(loaded, cluster) for cluster in found], draft.notes
+
+
+def _normalised(loaded: Loaded, cluster: Cluster) -> Cluster:
+    try:
+        return clusters.normalise(cluster)
+    except InputError as error:
+        # A name that is no cluster's, or a value that no directive can hold: the message names the cluster's key.
+        at = "backends" if "backends" in loaded.data else "backend"
+        told = [problem._replace(key=at, message=f"{problem.key} {problem.message}") for problem in error.problems]
+        raise InputError(loaded.placed(told), "psik configuration") from None
 
 
 def _clusters(draft: Draft, data: Any) -> list[Cluster]:
