@@ -20,15 +20,18 @@ if TYPE_CHECKING:
     from project.core.signatures import SignatureError as SignatureError
     from project.core.signatures import sign_message as sign_message
     from project.core.signatures import verify_signature as verify_signature
+    from project.psikapi import AnException as AnException
     from project.psikapi import BackendConfig as BackendConfig
     from project.psikapi import Callback as Callback
     from project.psikapi import Config as Config
+    from project.psikapi import InvalidJobException as InvalidJobException
     from project.psikapi import Job as Job
     from project.psikapi import JobAttributes as JobAttributes
     from project.psikapi import JobManager as JobManager
     from project.psikapi import JobSpec as JobSpec
     from project.psikapi import JobState as JobState
     from project.psikapi import ResourceSpec as ResourceSpec
+    from project.psikapi import SubmitException as SubmitException
     from project.psikapi import Transition as Transition
     from project.records import Event as Event
     from project.records import JobRecord as JobRecord
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
 
 # Name → the module that has it.
 _WHERE = {
+    "AnException": "project.psikapi",
     "ApiError": "project.core.errors",
     "AsyncClient": "project.aclient",
     "BackendConfig": "project.psikapi",
@@ -46,6 +50,7 @@ _WHERE = {
     "Config": "project.psikapi",
     "Event": "project.records",
     "InputError": "project.core.errors",
+    "InvalidJobException": "project.psikapi",
     "Job": "project.psikapi",
     "JobAttributes": "project.psikapi",
     "JobEnded": "project.core.errors",
@@ -57,6 +62,7 @@ _WHERE = {
     "Progress": "project.records",
     "ResourceSpec": "project.psikapi",
     "SignatureError": "project.core.signatures",
+    "SubmitException": "project.psikapi",
     "Transition": "project.psikapi",
     "UserError": "project.core.errors",
     "WaitTimeout": "project.records",
@@ -65,6 +71,7 @@ _WHERE = {
 }
 
 __all__ = [
+    "AnException",
     "ApiError",
     "AsyncClient",
     "BackendConfig",
@@ -74,6 +81,7 @@ __all__ = [
     "Config",
     "Event",
     "InputError",
+    "InvalidJobException",
     "Job",
     "JobAttributes",
     "JobEnded",
@@ -85,6 +93,7 @@ __all__ = [
     "Progress",
     "ResourceSpec",
     "SignatureError",
+    "SubmitException",
     "Transition",
     "UserError",
     "WaitTimeout",

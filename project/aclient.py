@@ -241,6 +241,10 @@ class AsyncClient:
         """As `Client.remove`."""
         await self.run(self._client.remove, job, force=force)
 
+    async def reached(self, job: JobRef, run: int, state: str, info: str = "") -> JobRecord:
+        """As `Client.reached`."""
+        return await self.run(self._client.reached, job, run, state, info)
+
     async def retrieve(self, job: JobRef, target: str | os.PathLike[str] = ".", *, force: bool = False) -> list[Path]:
         """As `Client.retrieve`."""
         return await self.run(self._client.retrieve, job, target, force=force)

@@ -315,6 +315,17 @@ class Client:
         """
         self._core.act("remove", job, force=force)
 
+    def reached(self, job: JobRef, run: int, state: str, info: str = "") -> JobRecord:
+        """Record that a run has reached a state: a note in the history, a row of its status.csv.
+
+        :param run: the number of the run, from 1; 0: all of them.
+        :param state: a word of psik's: new, queued, active, completed, failed, canceled. The end of a job is not told so.
+        :param info: a native id, an exit code or one line.
+
+        Raises UserError, ClusterError.
+        """
+        return self._core.reached(job, run, state, info)
+
     def retrieve(self, job: JobRef, target: str | os.PathLike[str] = ".", *, force: bool = False) -> list[Path]:
         """Fetch the output that the job declares into the folder `target`, verified; the paths of what is there now.
 

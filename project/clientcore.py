@@ -171,6 +171,13 @@ class Core:
         uuid = document["job_uuid"]
         raise UserError(f"Job {uuid} is {document['state']}: it can be started again when it has ended.")
 
+    def reached(self, job: str | UUID | JobRecord, run: int, state: str, info: str) -> JobRecord:
+        """Record that a run has reached a state of psik's (engine.reaching)."""
+        with self.using() as context, self.telling():
+            from project.engine import reaching
+
+            return JobRecord.of(reaching.reached(context, self.find(context, job), str(run), state, info))
+
     def seen(self, job: str | UUID | JobRecord, told: set[str]) -> JobRecord:
         """The job as it is now; warnings that were `told` are not given again."""
         with self.using(told=told) as context:

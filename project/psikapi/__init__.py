@@ -9,8 +9,12 @@
 
 Names, fields and meanings are those of psik 1.2 and 3.x (its modules models, config, manager, job); both forms are taken. Under
 it is the same engine as everywhere: the jobs are in `jobferry ls` too, and a backend may be a cluster of the inventory, over SSH.
+psik's exceptions are names of jobferry's: AnException is JobferryError, SubmitException ClusterError.
 """
 
+from project.core.errors import ClusterError as SubmitException
+from project.core.errors import JobferryError as AnException
+from project.core.errors import UserError as InvalidJobException
 from project.psikapi.config import Config, load_config
 from project.psikapi.job import Job
 from project.psikapi.manager import JobManager
@@ -27,10 +31,12 @@ from project.psikapi.models import (
 from project.psikapi.paths import AsyncPath, RemotePath
 
 __all__ = [
+    "AnException",
     "AsyncPath",
     "BackendConfig",
     "Callback",
     "Config",
+    "InvalidJobException",
     "Job",
     "JobAttributes",
     "JobManager",
@@ -38,6 +44,7 @@ __all__ = [
     "JobState",
     "RemotePath",
     "ResourceSpec",
+    "SubmitException",
     "Transition",
     "load_config",
     "load_jobspec",

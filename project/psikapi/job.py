@@ -10,8 +10,8 @@ import time
 from collections.abc import AsyncIterator, Generator
 from typing import TYPE_CHECKING, Any
 
-from project.core import files
-from project.core.errors import InputError, JobferryError, UserError
+from project.core import files, psikrows
+from project.core.errors import InputError, UserError
 from project.psikapi.models import JobSpec, JobState, Transition
 from project.psikapi.paths import AsyncPath, RemotePath
 
@@ -111,16 +111,22 @@ class Job:
     async def reached(
         self, jobndx: int, state: JobState | str, info: str | int = "", backdate: float | None = None
     ) -> bool:
-        """Note in status.csv that run `jobndx` has reached a state; True.
+        """Record that run `jobndx` has reached a state: a row of status.csv and a note in the job's history; True.
 
-        :param backdate: the time to note, in seconds since the epoch; None: now.
+        :param info: a native id, an exit code or one line.
+        :param backdate: the time of it, in seconds since the epoch: the row alone is written.
 
-        Raises UserError for a job on another machine: there the job itself does it (`jobferry reached`).
+        Raises UserError (no such state, a row for another machine), ClusterError, ApiError.
         """
-        if isinstance(self.base, RemotePath):
-            raise UserError(f"{self.base} is on another machine.", "There, call `reached` from the job itself.")
-        step = Transition(time.time() if backdate is None else backdate, jobndx, JobState(state), str(info))
-        files.append_line(str(self.base / STATUS), row(step))
+        step = Transition(time.time() if backdate is None else backdate, jobndx, _state(state), str(info))
+        psikrows.check(jobndx, step.state.value, step.info)
+        if backdate is None and await (self.base / "state").is_dir():
+            async with self._client() as client:
+                await client.reached(self.stamp, jobndx, step.state.value, step.info)
+        elif isinstance(self.base, AsyncPath):
+            files.append_line(str(self.base / STATUS), row(step))
+        else:
+            raise UserError(f"{self.base} is on another machine, and its cluster has not heard of the job.")
         self.history.append(step)
         return True
 
@@ -156,6 +162,14 @@ class Job:
             yield client
 
 
+def _state(word: JobState | str) -> JobState:
+    try:
+        return JobState(word)
+    except ValueError:
+        psikrows.check(0, str(word), "")
+        raise
+
+
 def row(step: Transition) -> str:
     """A row of status.csv."""
     moment, jobndx, state, info = step.fields()
@@ -188,6 +202,3 @@ def without_secrets(spec: JobSpec) -> str:
     """The specification as it is kept in the job's folder."""
     data = {key: value for key, value in spec.model_dump().items() if key not in _SECRETS}
     return json.dumps(data, indent=4) + "\n"
-
-
-__all__ = ["Job", "JobferryError"]

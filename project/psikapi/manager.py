@@ -56,7 +56,7 @@ class JobManager:
         self.config = config
         self._own = client is None
         self._client = client
-        self._known: dict[str, Json] = {}
+        self._known: dict[tuple[str | None, str], Json] = {}
 
     @property
     def client(self) -> AsyncClient:
@@ -94,11 +94,9 @@ class JobManager:
         backend = _chosen(self.config, jobspec)
         cluster = await self._cluster(backend)
         record = await self.client.create(_input(jobspec, backend, cluster))
-        if cluster.get("transport") == "local":
-            base: AsyncPath | RemotePath = self.prefix / record.uuid
-            await asyncio.to_thread(_prepare, os.fspath(self.prefix), record.uuid, jobspec)
-        else:
-            base = await self._there(cluster, record.uuid)
+        base = self._there(cluster, record.uuid)
+        if isinstance(base, AsyncPath):
+            await asyncio.to_thread(_prepare, os.fspath(base.parent), record.uuid, jobspec)
         job = Job(base)
         job.spec = jobspec
         return await job
@@ -121,9 +119,9 @@ class JobManager:
         if names:
             async for record in self.client.jobs():
                 if record.cluster in names:
-                    yield await Job(await self._there(dict(record.document["destination_cluster"]), record.uuid))
+                    yield await Job(self._there(dict(record.document["destination_cluster"]), record.uuid))
 
-    async def _there(self, cluster: Json, uuid: str) -> AsyncPath | RemotePath:
+    def _there(self, cluster: Json, uuid: str) -> AsyncPath | RemotePath:
         from project.engine import inventory
 
         client = self.client
@@ -135,7 +133,7 @@ class JobManager:
 
     async def _cluster(self, backend: BackendConfig) -> Json:
         """The cluster of a backend. One that is this machine is added to the inventory under a name that tells what it is."""
-        key = backend.cluster or backend.type
+        key = (backend.cluster, backend.type)
         if key not in self._known:
             clusters = {str(cluster["name"]): cluster for cluster in await self.client.clusters()}
             if backend.cluster is not None:
@@ -196,6 +194,7 @@ def _input(spec: JobSpec, backend: BackendConfig, cluster: Json) -> Json:
 def _prepare(prefix: str, uuid: str, spec: JobSpec) -> None:
     """The folder of a job that waits for its submission, as psik makes it: users put files into its work/."""
     paths = JobPaths(prefix, uuid)
+    os.makedirs(prefix, exist_ok=True)
     os.mkdir(paths.folder, 0o700)
     for folder in (paths.log, *(() if spec.directory else (paths.work,))):
         os.mkdir(folder)
