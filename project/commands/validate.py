@@ -1,9 +1,14 @@
 """Check an input file, a modules file or a clusters file. Every problem is named with its file, line, column and key."""
 
 import argparse
+from typing import TYPE_CHECKING
 
 from project.commands.base import Answer, Session
+from project.core.errors import ApiError, UserError
 from project.render.text import clean
+
+if TYPE_CHECKING:
+    from project.spec.loader import Loaded
 
 EXAMPLES = """\
 examples:
@@ -30,7 +35,7 @@ def run(session: Session) -> Answer:
     checked = []
     kind = files.sniff(args.file)
     if kind == "input":
-        spec.load_input(args.file, list(args.overrides or ()))
+        _expressible(session, spec.load_input(args.file, list(args.overrides or ())))
     elif kind == "modules":
         spec.load_modules(args.file)
     else:
@@ -41,3 +46,25 @@ def run(session: Session) -> Answer:
         checked.append({"file": args.module, "kind": "modules"})
     text = "\n".join(f"{clean(entry['file'])}: a valid {entry['kind']} file" for entry in checked)
     return Answer(data={"valid": True, "files": checked}, text=text, ids=[entry["file"] for entry in checked])
+
+
+def _expressible(session: Session, loaded: "Loaded") -> None:
+    """Check the job against its cluster's workload manager, if the cluster is known; an API that is away says nothing."""
+    from project.core import jobspec
+    from project.engine import expressible, inventory
+
+    job = jobspec.parse(loaded.data)
+    if not expressible.asks(job):
+        return
+    known = [inventory.local()]
+    if job.destination_cluster != inventory.LOCAL:
+        try:
+            known = inventory.clusters(session.api)
+        except (ApiError, OSError):
+            return
+    try:
+        cluster = inventory.find(job.destination_cluster, known)
+    except UserError:
+        # A submission says so; the file may be meant for another inventory.
+        return
+    expressible.check(loaded, job, cluster)

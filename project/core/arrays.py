@@ -5,11 +5,14 @@ does not go into one is split into parts, each an array of its own. The user's i
 offset; only the manager and `parts` of the job document know the other one.
 """
 
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from project.core.errors import UserError
+from project.core.errors import Problem, UserError
 from project.core.resources import Array, Resources
 from project.core.schedulers.base import Limit, Scheduler
+
+if TYPE_CHECKING:
+    from project.core.jobspec import JobSpec
 
 # Arrays within these are not asked about: Slurm's MaxArraySize and LSF's MAX_JOB_ARRAY_SIZE have about this default
 # (slurm.conf(5): 1001, so that 1000 is the highest index; lsb.params(5): 1000).
@@ -70,6 +73,18 @@ def split(array: Array, limit: Limit, scheduler: Scheduler) -> List[Part]:
         Part(offset, _text([index - offset for index in piece], scheduler), share)
         for (offset, piece), share in zip(pieces, shares)
     ]
+
+
+def problems(spec: "JobSpec", scheduler: Scheduler, cluster: Mapping[str, Any]) -> List[Problem]:
+    """What is wrong with the job's array on this cluster, as far as it is known without asking it."""
+    array = spec.resources.array
+    if array is None or "array" not in scheduler.expresses:
+        return []
+    try:
+        split(array, limit_of(scheduler, cluster) or Limit(), scheduler)
+    except UserError as error:
+        return [Problem("resources.array", error.message, array.text, error.hint)]
+    return []
 
 
 def _room(value: Optional[int]) -> float:

@@ -2,19 +2,41 @@
 
 from typing import Any
 
-from project.core.errors import InputError
+from project.core.errors import InputError, Problem, UserError
 from project.core.jobspec import JobSpec
 from project.spec.loader import Loaded
 
 
 def check(loaded: Loaded, spec: JobSpec, cluster: dict[str, Any]) -> None:
     """Raises InputError with every need and option that the cluster's workload manager does not take."""
-    if not (spec.resources.asked() or spec.scheduler_options):
-        return
+    found = problems(spec, cluster)
+    if found:
+        error = InputError(loaded.placed(found))
+        error.condition = "submission_rejected"
+        raise error
+
+
+def problems(spec: JobSpec, cluster: dict[str, Any]) -> list[Problem]:
+    """What of a job the cluster's workload manager cannot do. Raises UserError for a manager or dialect that there is not."""
+    if not asks(spec):
+        return []
     # Not imported by a job that asks for nothing: it costs a cold start.
-    from project.core import schedulers
+    from project.core import arrays, schedulers
     from project.core.schedulers.base import refusals
 
-    found = refusals(schedulers.of_cluster(cluster), spec)
-    if found:
-        raise InputError(loaded.placed(found))
+    scheduler = schedulers.of_cluster(cluster)
+    return refusals(scheduler, spec) or arrays.problems(spec, scheduler, cluster)
+
+
+def asks(spec: JobSpec) -> bool:
+    """True for a job of which a workload manager may refuse something."""
+    return bool(spec.resources.asked() or spec.scheduler_options)
+
+
+def reason(spec: JobSpec, cluster: dict[str, Any]) -> str:
+    """Why a cluster cannot take the job, in a few words; "" when it can."""
+    try:
+        found = problems(spec, cluster)
+    except UserError as error:
+        return error.message
+    return "; ".join(f"{problem.key} {problem.message.rstrip('.')}" for problem in found)

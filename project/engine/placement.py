@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from project.core import schedulers
+from project.core.jobspec import JobSpec
+from project.engine import expressible
 from project.engine.probing import Probe
 
 ASK, AUTO, NEVER = "ask", "auto", "never"
@@ -42,6 +44,15 @@ class Placement(NamedTuple):
             "asked": asked,
         }
 
+    def announcement(self, wanted: Cluster) -> str:
+        """What was chosen and why, in words; something was."""
+        assert self.chosen is not None
+        name = str(self.chosen["name"])
+        if not self.rejected:
+            return f"{name}: {self.reason}"
+        first = self.rejected[0]
+        return f"{wanted['name']} is not available ({first.reason}); {name} takes its place: {self.reason}."
+
 
 def candidates(wanted: Cluster, clusters: Sequence[Cluster], policy: str) -> list[Cluster]:
     """Whom to probe: the chosen cluster, and the peers if one of them may take its place."""
@@ -54,8 +65,17 @@ def peers(wanted: Cluster, clusters: Sequence[Cluster]) -> list[Cluster]:
     return [other for other in clusters if other.get("name") != wanted.get("name") and kinds & _kinds(other)]
 
 
-def choose(wanted: Cluster, clusters: Sequence[Cluster], probes: Mapping[str, Probe], policy: str) -> Placement:
-    """The wanted cluster if it answers; else its peers by rank: taken (`auto`), proposed (`ask`) or not (`never`)."""
+def choose(
+    wanted: Cluster,
+    clusters: Sequence[Cluster],
+    probes: Mapping[str, Probe],
+    policy: str,
+    spec: JobSpec | None = None,
+) -> Placement:
+    """The wanted cluster if it answers; else its peers by rank: taken (`auto`), proposed (`ask`) or not (`never`).
+
+    A peer whose workload manager cannot do what the job (`spec`) needs is none.
+    """
     problem = _problem(wanted, probes)
     if not problem:
         return Placement(wanted, [], [], "chosen in the input")
@@ -64,7 +84,7 @@ def choose(wanted: Cluster, clusters: Sequence[Cluster], probes: Mapping[str, Pr
         return Placement(None, [], rejected, "no other cluster may be taken (fallback: never)")
     fit: list[Cluster] = []
     for peer in peers(wanted, clusters):
-        reason = _problem(peer, probes)
+        reason = _problem(peer, probes) or (expressible.reason(spec, peer) if spec else "")
         if reason:
             rejected.append(Rejected(str(peer["name"]), reason))
         else:

@@ -101,6 +101,7 @@ class Submission:
                 wanted = inventory.find(self.data["destination_cluster"], clusters)
                 probes = self.probe(clusters, wanted, login)
             if self.modules.staging:
+                expressible.check(self.request.loaded, jobspec.parse(self.data), wanted)
                 # The modules may have made or changed the very files that are sent.
                 files = self.collect()
             self.place(clusters, wanted, probes.result(), login, files)
@@ -123,7 +124,9 @@ class Submission:
         with self.request.loaded.blame("destination_cluster", "There is no cluster"):
             wanted = inventory.find(self.data["destination_cluster"], clusters)
         self.data["destination_cluster"] = wanted["name"]
-        expressible.check(self.request.loaded, spec, wanted)
+        if not self.modules.staging:
+            # Else they may still change what the job needs.
+            expressible.check(self.request.loaded, spec, wanted)
         return clusters, wanted
 
     def probe(self, clusters: list[Json], wanted: Json, login: Login) -> "Background[Probes]":
@@ -206,14 +209,15 @@ class Submission:
         files: bundle.Bundle,
     ) -> None:
         """Choose a cluster and give it the job; a peer follows one that certainly did not get it."""
+        spec = jobspec.parse(self.data)
         while True:
-            found, asked = self.choose(placement.choose(wanted, clusters, probes, self.policy))
+            found, asked = self.choose(placement.choose(wanted, clusters, probes, self.policy, spec))
             if found.chosen is None:
                 self.journal.add("cluster", message=found.reason, data=found.facts(asked))
                 remembered.save(self.context.home, self.uuid, cluster=wanted["name"], username=login.username)
                 raise unreachable(found)
             self.cluster = found.chosen
-            message = _announcement(found, wanted)
+            message = found.announcement(wanted)
             if found.rejected:
                 self.ui.warn(message)
             chosen = {"cluster": self.cluster["name"], "destination_cluster": self.cluster}
@@ -389,12 +393,3 @@ def unreachable(found: placement.Placement) -> ClusterError:
     """Nothing took the job."""
     why = "; ".join(f"{rejected.name}: {rejected.reason}" for rejected in found.rejected)
     return ClusterError(f"No cluster takes the job ({why}); {found.reason}.", transient=True)
-
-
-def _announcement(found: placement.Placement, wanted: Json) -> str:
-    assert found.chosen is not None
-    name = str(found.chosen["name"])
-    if not found.rejected:
-        return f"{name}: {found.reason}"
-    first = found.rejected[0]
-    return f"{wanted['name']} is not available ({first.reason}); {name} takes its place: {found.reason}."

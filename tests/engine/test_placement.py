@@ -1,5 +1,6 @@
 """The choice of a cluster: what decides, in which order, and that every rejected cluster says why."""
 
+from project.core import jobspec
 from project.engine import placement
 from project.engine.placement import choose
 from project.engine.probing import Probe
@@ -68,3 +69,17 @@ def test_the_event_names_everything():
     facts = choose(A, [A, peer], {"a": DOWN, "b": UP}, "auto").facts(asked=False)
     assert facts["chosen"] == "b"
     assert facts["rejected"] == [{"name": "a", "reason": "refused the connection"}]
+
+
+def test_a_peer_that_cannot_do_what_the_job_needs_is_none():
+    job = jobspec.parse({"destination_cluster": "a", "job": "x", "execution": "x", "resources": {"qos": "high"}})
+    simple, able = cluster("simple", ["mpi"], 99, workload_manager="local"), cluster("able", ["mpi"], 1)
+    found = choose(A, [A, simple, able], {"a": DOWN, "simple": UP, "able": UP}, "auto", job)
+    assert found.chosen is able
+    reasons = {rejected.name: rejected.reason for rejected in found.rejected}
+    assert reasons["simple"] == "resources.qos cannot be expressed by the workload manager local"
+    array = jobspec.parse({"destination_cluster": "a", "job": "x", "execution": "x", "resources": {"array": "0-99%2"}})
+    small = cluster("small", ["mpi"], 99, max_array_size=10)
+    found = choose(A, [A, small], {"a": DOWN, "small": UP}, "auto", array)
+    assert found.chosen is None
+    assert "10 of them" in found.rejected[1].reason
