@@ -1,18 +1,17 @@
 """A line of the batch script and where it comes from. Pure."""
 
-from typing import TYPE_CHECKING, Any, Iterator, List, Mapping, NamedTuple, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Iterator, List, Mapping, NamedTuple, Sequence, Tuple
 
 from project.core.errors import UserError
 from project.core.resources import KEYS, Resources
 
 if TYPE_CHECKING:
     from project.core.jobspec import JobSpec
-    from project.core.paths import JobPaths
-    from project.core.schedulers.base import Scheduler
 
 # What jobferry itself needs, whatever the job.
 OURS = "jobferry"
 
+Asking = Callable[["JobSpec", Mapping[str, Any]], List[str]]
 Variant = Tuple[str, "JobSpec", Mapping[str, Any]]
 
 
@@ -31,25 +30,19 @@ def ours(text: str) -> List[Line]:
     return [Line(line) for line in text.strip("\n").split("\n")]
 
 
-def directives(
-    scheduler: "Scheduler",
-    spec: "JobSpec",
-    cluster: Mapping[str, Any],
-    paths: "JobPaths",
-    uuid: str,
-    site_options: Sequence[str] = (),
-) -> List[Line]:
-    """The workload manager's header lines, each with the keys without which it would not stand there as it does.
+def explained(ask: Asking, spec: "JobSpec", cluster: Mapping[str, Any], site_options: Sequence[str] = ()) -> List[Line]:
+    """Lines that a workload manager makes of a job, each with the keys without which it would not stand there as it does.
 
     It is asked again without each key in turn, so no manager need tell which line comes from where.
 
+    :param ask: the lines of a job on a cluster (`Scheduler.directives`, `preamble`).
     :param site_options: those at the head of `spec.scheduler_options` that are the cluster's (`profile.options`).
     """
-    found = scheduler.directives(spec, cluster, paths, uuid)
+    found = ask(spec, cluster)
     origins: List[List[str]] = [[] for _ in found]
     for key, other, place in _variants(spec, cluster, len(site_options)):
         try:
-            without = scheduler.directives(other, place, paths, uuid)
+            without = ask(other, place)
         except UserError:
             # It cannot be left out alone; which line says it stays open.
             continue

@@ -150,6 +150,7 @@ def render(
     where = _Where(cluster, scheduler, paths, uuid, work or paths.work, bell or _bell(paths), part, elements, first_run)
     spec = profiles.applied(spec, cluster, scheduler)
     header = [Line(text) for text in scheduler.directives(spec, cluster, paths, label or uuid)]
+    header += [Line(text) for text in scheduler.preamble(spec)]
     return _text(_lines(spec, header, where))
 
 
@@ -161,12 +162,18 @@ def explain(
     uuid: str,
     work: str = "",
     bell: str = "",
+    part: Optional["Part"] = None,
+    label: str = "",
+    elements: int = 0,
 ) -> List[Line]:
     """The same batch script line by line, each with where it comes from; parameters and errors as for `render`."""
-    where = _Where(cluster, scheduler, paths, uuid, work or paths.work, bell or _bell(paths))
+    where = _Where(cluster, scheduler, paths, uuid, work or paths.work, bell or _bell(paths), part, elements)
     site = profiles.site_options(spec, cluster, scheduler)
     spec = profiles.applied(spec, cluster, scheduler)
-    header = lines_module.directives(scheduler, spec, cluster, paths, uuid, site)
+    header = lines_module.explained(
+        lambda job, place: scheduler.directives(job, place, paths, label or uuid), spec, cluster, site
+    )
+    header += lines_module.explained(lambda job, _: scheduler.preamble(job), spec, cluster, site)
     found = _lines(spec, header, where)
     _text(found)
     return [Line(text, line.origin) for line in found for text in line.text.split("\n")]
@@ -207,7 +214,7 @@ def _lines(spec: "JobSpec", header: List[Line], where: _Where) -> List[Line]:
     found = [Line("#!/bin/sh")]
     # The site's first: of two equal options most managers take the last.
     found += [Line(line, "profile.directives[{}]".format(number)) for number, line in enumerate(profile.directives)]
-    found += header + [Line(line) for line in scheduler.preamble(spec)] + ours(_head(where)) + [Line("")]
+    found += header + ours(_head(where)) + [Line("")]
     if not spec.inherit_environment:
         found += payload.emptied()
     found += _entry(spec, where.work) + [Line("")]

@@ -5,9 +5,10 @@ import uuid as uuid_module
 from pathlib import Path
 from typing import Any
 
-from project.core import jobspec, payload, profiles, schedulers, script
+from project.core import arrays, jobspec, payload, profiles, schedulers, script
+from project.core.lines import Line
 from project.core.paths import JobPaths, Root
-from project.core.schedulers.base import LOCAL
+from project.core.schedulers.base import LOCAL, Limit, Scheduler
 from project.engine import bundle, credentials, expressible, inventory, placement, probing
 from project.engine.bundle import shown
 from project.engine.context import Context
@@ -38,7 +39,7 @@ def plan(context: Context, request: Request) -> Json:
         files = bundle.collect(spec.job, request.loaded.folder, stages)
     policy = request.policy(context.asks.interactive)
     probes = probing.probe(placement.candidates(wanted, clusters, policy))
-    found = placement.choose(wanted, clusters, probes, policy)
+    found = placement.choose(wanted, clusters, probes, policy, spec)
     cluster = found.chosen or wanted
     expressible.check(request.loaded, spec, cluster)
     uuid = str(uuid_module.uuid4())
@@ -46,7 +47,8 @@ def plan(context: Context, request: Request) -> Json:
     paths = JobPaths(str(cluster.get("workdir") or Root(root).jobs), uuid)
     scheduler = schedulers.of_cluster(cluster)
     work = _directory(spec.directory, inventory.is_here(cluster)) or paths.work
-    lines = script.explain(spec, cluster, scheduler, paths, uuid, work=work, bell=Root(root).bell)
+    parts = _parts(spec, cluster, scheduler)
+    lines = _script(spec, cluster, scheduler, paths, work, Root(root).bell, parts)
     spec = profiles.applied(spec, cluster, scheduler)
     there = [step.execution for stage in ("preprocessing",) for step in stages.get(stage, ())]
     return {
@@ -66,6 +68,7 @@ def plan(context: Context, request: Request) -> Json:
         "left_behind": list(files.warnings),
         "staging_modules": [step.execution for step in modules.staging] if modules else [],
         "commands": [*spec.requirements, *spec.compilation, *there],
+        "parts": [f"{part.span}, {part.offset} added to each index" for part in parts] if len(parts) > 1 else [],
         "submit": " ".join(scheduler.submit(paths.script, spec, cluster)).replace(LOCAL, "(built in)"),
         "postprocessing_modules": [step.execution for step in stages.get("postprocessing", ())],
         "output": list(spec.output),
@@ -74,6 +77,32 @@ def plan(context: Context, request: Request) -> Json:
         "script": _plain("".join(line.text + "\n" for line in lines)),
         "script_lines": [{"text": _plain(line.text), "origin": line.origin} for line in lines],
     }
+
+
+def _parts(spec: jobspec.JobSpec, cluster: Json, scheduler: Scheduler) -> list[arrays.Part]:
+    """The parts of an array, by the limit that the cluster's entry has; where it has none, the manager is asked there."""
+    if spec.resources.array is None:
+        return []
+    return arrays.split(spec.resources.array, arrays.limit_of(scheduler, cluster) or Limit(), scheduler)
+
+
+def _script(
+    spec: jobspec.JobSpec,
+    cluster: Json,
+    scheduler: Scheduler,
+    paths: JobPaths,
+    work: str,
+    bell: str,
+    parts: list[arrays.Part],
+) -> list[Line]:
+    """The batch script; of an array in parts that of the first one."""
+    uuid = paths.uuid
+    if not parts:
+        return script.explain(spec, cluster, scheduler, paths, uuid, work=work, bell=bell)
+    own = spec._replace(resources=arrays.for_part(spec.resources, parts[0]))
+    label = arrays.part_name(uuid, 1) if len(parts) > 1 else uuid
+    elements = len(spec.resources.array.indices()) if spec.resources.array else 0
+    return script.explain(own, cluster, scheduler, paths, uuid, work, bell, parts[0], label, elements)
 
 
 def _directory(directory: str, here: bool) -> str:

@@ -7,7 +7,7 @@ import pytest
 
 from project.core import clusters, jobspec, profiles, schedulers, script
 from project.core.errors import InputError
-from project.core.lines import Line
+from project.core.lines import Line, explained
 from project.core.paths import JobPaths
 
 UUID = "503d3f77-a21b-4e52-86c4-eec0f0cd9c16"
@@ -189,13 +189,10 @@ def test_where_each_line_comes_from():
 
 
 def test_a_line_that_says_several_needs_names_them_all():
-    class Odd(type(schedulers.get("slurm"))):
-        def directives(self, spec, cluster, paths, uuid):
-            return [f"#SBATCH --all={spec.resources.nodes}:{spec.resources.ranks}", "#SBATCH --x"]
+    def ask(job, cluster):
+        return [f"#SBATCH --all={job.resources.nodes}:{job.resources.ranks}", "#SBATCH --x"]
 
-    from project.core import lines as module
-
-    found = module.directives(Odd(), spec(resources={"nodes": 2, "ranks": 4}), {}, JobPaths("/w", UUID), UUID)
+    found = explained(ask, spec(resources={"nodes": 2, "ranks": 4}), {})
     assert found == [Line("#SBATCH --all=2:4", "resources.nodes, resources.ranks"), Line("#SBATCH --x", "jobferry")]
 
 

@@ -366,3 +366,18 @@ def test_the_agent_is_sent_once(engine):
     engine.submit(HELLO)
     assert len(list((engine.home / "local" / "agent").glob("*.pyz"))) == 1
     assert agentfile.build(engine.home).size < 400_000
+
+
+def test_the_plan_of_an_array_above_the_limit_shows_its_parts(engine):
+    from project.engine import planning
+
+    engine.api.put_cluster(
+        {"name": "big", "hostname": "127.0.0.1", "port": 9, "workload_manager": "slurm", "max_array_size": 10}
+    )
+    text = "destination_cluster: big\nscript: 'true'\nresources: {nbr_jobs_in_array: 25, ranks: 1}\n"
+    found = planning.plan(engine.context, engine.request(text))
+    assert len(found["parts"]) == 3
+    assert "export JOBFERRY_ARRAY_SIZE=25" in found["script"]
+    assert ".p1\n" in found["script"]
+    (line,) = [line for line in found["script_lines"] if "--array" in line["text"]]
+    assert line == {"text": "#SBATCH --array=0-9", "origin": "resources.array"}
