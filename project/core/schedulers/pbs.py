@@ -42,7 +42,8 @@ class Pbs(base.Scheduler):
     expresses = pbs_resources.PRO | pbs_resources.TORQUE
     array_lists = False
     array_index_variable = "PBS_ARRAY_INDEX"
-    job_id_variable = "PBS_JOBID"
+    # PBS_JOBID without the server's name, an element's as its array's (`preamble`).
+    job_id_variable = "JOBFERRY_PBS_ID"
 
     def dialect_command(self) -> List[str]:
         return [] if self.dialect else ["qstat", "--version"]
@@ -82,6 +83,14 @@ class Pbs(base.Scheduler):
 
     def _shown_name(self, name: str) -> str:
         return name
+
+    def preamble(self, spec: "JobSpec") -> List[str]:  # noqa: ARG002
+        """The native id as it is known outside: `123` of `123.server`, `123[]` of `123[4].server`."""
+        return [
+            "JOBFERRY_PBS_ID=${PBS_JOBID:-}",
+            "JOBFERRY_PBS_ID=${JOBFERRY_PBS_ID%%.*}",
+            "case $JOBFERRY_PBS_ID in *'['*) JOBFERRY_PBS_ID=\"${JOBFERRY_PBS_ID%%'['*}[]\" ;; esac",
+        ]
 
     def _resource_options(self, spec: "JobSpec", cluster: Mapping[str, Any]) -> List[Tuple[str, str]]:
         resources = spec.resources
