@@ -227,6 +227,37 @@ def test_a_job_is_cancelled_once_by_its_owner(site):
     assert client.post(f"/pages/jobs/{OF_BOB}/cancel", data={"form_token": token(page)}).status_code == 404
 
 
+def test_callbacks_are_shown_and_sent_again_with_a_token_only(site):
+    client, services = reader(site), site.extensions["jobferry"][0]
+    page = read(client, f"/jobs/{FAILED}")
+    section = page.text[page.text.index('id="callbacks"') :]
+    for words in (
+        "queued",
+        "active",
+        "failed",
+        "undeliverable",
+        "waiting",
+        "the receiver answered 503",
+        "answered 200",
+    ):
+        assert words in section
+    assert "hooks.example" in section and "geheim" not in page.text and "<script>document" not in page.text
+    assert section.count("Send again") == 2
+    rows = services.store.outbox_rows(job_uuid=FAILED, kind="webhook")
+    lost = next(row for row in rows if row["state"] == "undeliverable")
+    target = f"/pages/jobs/{FAILED}/deliveries/{lost['id']}/replay"
+    for form in ({}, {"form_token": "wrong"}):
+        assert client.post(target, data=form).status_code in {400, 403}
+    assert reader(site, "bob").post(target, data={"form_token": "x"}).status_code in {400, 403, 404}
+    assert services.store.outbox_counts("webhook") == {"sent": 1, "undeliverable": 1, "waiting": 1}
+    answer = client.post(target, data={"form_token": token(page)})
+    assert (answer.status_code, answer.headers["Location"]) == (303, f"/jobs/{FAILED}#callbacks")
+    assert services.store.outbox_counts("webhook") == {"sent": 1, "waiting": 2}
+    assert client.post(target, data={"form_token": token(page)}).status_code == 409
+    assert "asked to send the callback “active” again" in read(client, f"/jobs/{FAILED}").text
+    assert read(client, "/mails").text.count("hooks.example") == 0
+
+
 def test_hostile_text_stays_text(site):
     client = reader(site)
     for path in ("/", f"/jobs/{HOSTILE}", "/mails"):

@@ -7,11 +7,11 @@ from typing import Any
 
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
-from api_srv import settings
+from api_srv import mailing, settings
 from api_srv.app import create_app, make_services
-from api_srv.notify.messages import Notifier
 from api_srv.services import accounts, clusters, jobs, reports
 from api_srv.services.context import Account, Services
+from api_srv.store.base import JobStore
 from project.core import history
 
 ANN, BOB, ADMIN = Account("ann"), Account("bob"), Account("root", admin=True)
@@ -21,7 +21,7 @@ HOSTILE = "<script>document.title='owned'</script>\"'& \u202eلا"
 
 def services_in(folder: Path) -> Services:
     made = make_services(settings.read({"JOBFERRY_HOME": str(folder)}))
-    return made._replace(notifier=Notifier("host.example"))
+    return made._replace(notifier=mailing.notifier("jobferry@host.example"))
 
 
 def app_of(services: Services, folder: Path) -> Any:
@@ -169,7 +169,8 @@ def _finished(services: Services) -> None:
 
 
 def _failed(services: Services) -> None:
-    job = submit(services, 0xB2, name="mesh refinement", resources={"nbr_jobs_in_array": 4})
+    callback = "https://hooks.example/" + "a-long-path/" * 12 + "?token=geheim"
+    job = submit(services, 0xB2, name="mesh refinement", resources={"nbr_jobs_in_array": 4}, callback=callback)
     story = Story(services, job, 300).states("SUBMITTING", "QUEUED", "RUNNING")
     story.tell(
         "error",
@@ -224,7 +225,8 @@ def _others(services: Services) -> None:
 
 def _mails(services: Services) -> None:
     store = services.store
-    rows = store.outbox_rows()
+    _callbacks(store)
+    rows = store.outbox_rows(kind="mail")
     fates = [{"state": "sent", "settled": history.now(), "attempts": 1}] * (len(rows) - 2)
     fates += [
         {"state": "undeliverable", "error": "the mail server refused the address: 550 no such user", "attempts": 1}
@@ -239,6 +241,20 @@ def _mails(services: Services) -> None:
         "seed",
         {"attempts": 3, "next": 4e9, "error": "the mail server refused the address: 450 greylisted"},
     )
+
+
+def _callbacks(store: JobStore) -> None:
+    """One that arrived, one that never did, one that is tried again."""
+    attempt = {"time": history.now(), "status": 200, "ms": 12, "error": "", "answer": ""}
+    bad = {**attempt, "status": 503, "error": "the receiver answered 503", "answer": HOSTILE}
+    fates = (
+        {"state": "sent", "settled": history.now(), "attempts": 2, "log": [bad, attempt]},
+        {"state": "undeliverable", "settled": history.now(), "attempts": 9, "log": [bad] * 9, "error": bad["error"]},
+        {"attempts": 1, "next": 4e9, "log": [bad], "error": bad["error"]},
+    )
+    for row, fate in zip(store.outbox_rows(kind="webhook"), fates, strict=True):
+        store.outbox_lease([row["id"]], "seed", 0.0, 1.0)
+        store.outbox_settle([row["id"]], "seed", fate)
 
 
 class _Quiet(WSGIRequestHandler):
