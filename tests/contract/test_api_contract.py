@@ -327,6 +327,16 @@ def test_it_is_healthy(api: ApiClient) -> None:
     assert api.health()["status"] == "ok"
 
 
+def test_a_job_that_is_a_script_is_taken_and_one_that_runs_nothing_is_not(api: ApiClient) -> None:
+    call = api._call
+    script = {"destination_cluster": "lemaitre3", "script": "#!/usr/bin/env rc\necho moo\n", "directory": "~/x"}
+    document = call("POST", "/jobs", {"user_input": script}, None)
+    assert document["user_input"] == script
+    for wrong in ({"destination_cluster": "lemaitre3"}, {**script, "execution": "true"}):
+        with refused(422):
+            call("POST", "/jobs", {"user_input": wrong}, None)
+
+
 def test_other_calls_of_the_table(api: ApiClient) -> None:
     call = api._call
     document = call("POST", "/jobs", {"user_input": dict(INPUT)}, None)
