@@ -1,7 +1,9 @@
-"""Add or change every cluster of FILE, a YAML list of clusters or psik's configuration file. Importing again updates by name.
+"""Add or change every cluster of FILE, a YAML list of clusters or psik's
+configuration file. Importing again updates by name.
 
-Every backend of a psik.json becomes a cluster of that name (of version 1.2: psik-slurm, psik-local, ...) that is this machine,
-whose own workload manager is used without a connection.
+Every backend of a psik.json becomes a cluster of that name (of version 1.2:
+psik-slurm, psik-local, ...) that is this machine, whose own workload manager
+is used without a connection.
 """
 
 import argparse

@@ -1,4 +1,6 @@
-"""Ask the jobs' clusters what happened, and show each job's state and history (as psik's `poll`)."""
+"""Ask the jobs' clusters what happened, and show each job's state and history
+(as psik's `poll`).
+"""
 
 import argparse
 from typing import Any

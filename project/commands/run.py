@@ -1,7 +1,9 @@
-"""Run SPEC, a job specification of psik (its versions 1.2 and 3.1) or of PSI/J, as JSON or YAML, as it is.
+"""Run SPEC, a job specification of psik (its versions 1.2 and 3.1) or of
+PSI/J, as JSON or YAML, as it is.
 
-An input file of jobferry is taken too. The cluster is --cluster, else the one that the specification's backend names, else
-the only one there is. With --config (or PSIK_CONFIG) psik's configuration file is imported first.
+An input file of jobferry is taken too. The cluster is --cluster, else the one
+that the specification's backend names, else the only one there is. With
+--config (or PSIK_CONFIG) psik's configuration file is imported first.
 """
 
 import argparse
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 EXAMPLES = """\
 examples:
   {prog} run jobspec.json --cluster lemaitre3
-  {prog} run jobspec.yaml --no-submit       record it; `start` submits it
+  {prog} run jobspec.yaml --no-submit    then: start
   {prog} run jobspec.json --config psik.json
 """
 
@@ -79,7 +81,9 @@ def request(session: Session) -> "Request":
         return replace(wanted, loaded=_here(session, wanted.loaded, inventory_verbs.everyone(session)))
     known = inventory.clusters(session.api)
     cluster = choose(found, known, args.cluster or "", names)
-    loaded, notes = found.convert(str(cluster["name"]), schedulers.get(str(cluster["workload_manager"])))
+    loaded, notes = found.convert(
+        str(cluster["name"]), schedulers.get(str(cluster["workload_manager"])), args.overrides or ()
+    )
     for note in notes:
         session.output.aside(note)
     session.output.aside(f"{clean(args.file)} is a specification of {found.kind}; it goes to {clean(cluster['name'])}.")

@@ -1,8 +1,11 @@
-"""Submit jobs that `run --no-submit` recorded, or run ended jobs once more (as psik's `start`).
+"""Submit jobs that `run --no-submit` recorded, or run ended jobs once more (as
+psik's `start`).
 
-The next run of a job that ended is a new job, for a final state never changes: it has its own UUID and its own folder of logs. It
-runs the same input on the same cluster in the same work folder, its number (`jobndx`, JOBFERRY_RUN, log/stdout.N, the rows of
-status.csv) goes on, and the histories of both name the other. `resubmit` makes a job with a work folder of its own instead.
+The next run of a job that ended is a new job, for a final state never changes:
+it has its own UUID and its own folder of logs. It runs the same input on the
+same cluster in the same work folder, its number (`jobndx`, JOBFERRY_RUN,
+log/stdout.N, the rows of status.csv) goes on, and the histories of both name
+the other. `resubmit` makes a job with a work folder of its own instead.
 """
 
 import argparse
@@ -16,8 +19,8 @@ from project.render.text import clean
 EXAMPLES = """\
 examples:
   {prog} run jobspec.json --no-submit
-  {prog} start 1f2e3d                    submit it
-  {prog} start 1f2e3d                    once it has ended: run it again
+  {prog} start 1f2e3d      submit it
+  {prog} start 1f2e3d      run it again, once it has ended
 """
 
 

@@ -1,4 +1,6 @@
-"""Show a job: its state and why, its cluster, its native id, its folder. Of several jobs, one after the other."""
+"""Show a job: its state and why, its cluster, its native id, its folder. Of
+several jobs, one after the other.
+"""
 
 import argparse
 from typing import Any

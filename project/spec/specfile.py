@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from project.core.errors import InputError, Problem
 from project.core.schema import key_text
 from project.core.words import did_you_mean
 from project.spec import loader, psij, psik
+from project.spec import overrides as overrides_module
 from project.spec.conversion import Conversion
 from project.spec.loader import Loaded
 from project.spec.marks import Mark
@@ -50,8 +51,15 @@ class SpecFile:
         kind = value.get("type") if isinstance(value, dict) else None
         return kind if isinstance(kind, str) else ""
 
-    def convert(self, cluster: str, scheduler: Scheduler | None) -> tuple[Loaded, list[str]]:
-        """The input for `cluster`, checked, and notes for people. Raises InputError with the places of every problem."""
+    def convert(
+        self, cluster: str, scheduler: Scheduler | None, overrides: Iterable[str] = ()
+    ) -> tuple[Loaded, list[str]]:
+        """The input for `cluster`, checked, and notes for people.
+
+        :param overrides: `key.path=value`, as `--set` has them; of the input, not of the specification.
+
+        Raises InputError with the places of every problem.
+        """
         try:
             made = CONVERT[self.kind](self.loaded.data, scheduler)
         except InputError as error:
@@ -59,9 +67,11 @@ class SpecFile:
         data = {"destination_cluster": cluster, **made.data}
         marks = {key: self.loaded.marks[source] for key, source in made.sources.items() if source in self.loaded.marks}
         marks = _with_parents(marks)
+        for override in overrides:
+            data = overrides_module.apply(data, marks, override)
         found = jobspec.problems(data)
         if found:
-            placed = [_blamed(problem, made, self.loaded) for problem in found]
+            placed = [problem if _was_set(problem, marks) else _blamed(problem, made, self.loaded) for problem in found]
             raise InputError(replace(self.loaded, marks=marks).placed(placed), f"{self.kind} specification")
         return replace(self.loaded, data=data, marks=marks), made.notes
 
@@ -161,6 +171,11 @@ def _with_parents(marks: dict[str, Mark]) -> dict[str, Mark]:
     for key, mark in marks.items():
         made.setdefault(key.partition(".")[0].partition("[")[0], mark)
     return made
+
+
+def _was_set(problem: Problem, marks: Mapping[str, Mark]) -> bool:
+    mark = marks.get(problem.key)
+    return mark is not None and mark.source.startswith("--set")
 
 
 def _blamed(problem: Problem, made: Conversion, loaded: Loaded) -> Problem:

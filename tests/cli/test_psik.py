@@ -48,6 +48,14 @@ def test_run_submits_a_specification_and_says_where(folder):
     assert call("logs", uuid).out.startswith(f"1 1 1 {found['job_directory']}\n")
 
 
+def test_a_key_of_the_input_can_be_set(folder):
+    words = ("--set", "resources.duration=2m", "--tag", "kind=psik")
+    made = call("run", spec("set.json"), "--no-submit", "--json", *words).data
+    assert made["user_input"]["resources"]["duration"] == "2m"
+    assert made["tags"] == {"kind": "psik"}
+    assert "--set" in call("run", "set.json", "--set", "resources.duration=2", code=2).err
+
+
 def test_a_job_of_no_submit_waits_for_its_start(folder):
     made = call("run", spec("later.json"), "--no-submit", "--json").data
     uuid = made["job_uuid"]
