@@ -116,7 +116,7 @@ class Client:
         :param accept_new_host_key: trust a host key that is not known yet. A changed one is always refused.
 
         Raises InputError (with every problem of the input) or another UserError: nothing was sent. ClusterError: no cluster
-        took it; a transient one is tried again (docs/failures.md). The error's `job_uuid` names the job when there is one.
+        took it; a transient one is tried again (docs/reliability.md). The error's `job_uuid` names the job when there is one.
         """
         with self._core.using(accept_new_host_key) as context:
             from project.engine import submission
@@ -355,7 +355,7 @@ class Client:
     # Clusters.
 
     def clusters(self) -> list[Json]:
-        """The inventory, `local` in it: cluster documents as in docs/clusters.md, by name."""
+        """The inventory, `local` in it: cluster documents as in docs/input.md, by name."""
         with self._core.using() as context:
             from project.engine import inventory
 
