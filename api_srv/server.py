@@ -143,6 +143,7 @@ def serve(settings: Settings) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     # A line for every request that has to wait a moment is no news.
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
+    mailing.Callbacks(settings.home, settings.callback_key).sealer().check()
     services = app_module.make_services(settings)
     try:
         _first_account(settings, services)
@@ -151,6 +152,8 @@ def serve(settings: Settings) -> int:
         public = urlsplit(settings.public_url)
         if public.scheme == "http" and public.hostname not in _LOOPBACK:
             log.warning("JOBFERRY_PUBLIC_URL is plain http: job tokens travel readable. Use https.")
+        if settings.mongo_url and not settings.callback_key:
+            log.info("JOBFERRY_CALLBACK_KEY is not set: other servers cannot open what this one seals for callbacks.")
         signal.signal(signal.SIGTERM, server.stop)
         signal.signal(signal.SIGINT, server.stop)
         log.info("jobferry serves on %s.", url)

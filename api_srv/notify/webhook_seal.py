@@ -72,6 +72,11 @@ class Sealer:
             raise UnsealError("the callback's secret was sealed for another job or address")
         return Contents(value["secret"], value["headers"])
 
+    def check(self) -> None:
+        """Raises UserError when the setting holds no key."""
+        if self._key:
+            self._opened(make=False)
+
     def _opened(self, *, make: bool) -> "MultiFernet":
         if self._box is None:
             self._box = _box(self._key or self._read(make=make), self._source())

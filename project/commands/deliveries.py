@@ -2,7 +2,7 @@
 
 import argparse
 
-from project.commands.base import Answer, Session
+from project.commands.base import Answer, Session, program
 from project.core.errors import UserError
 from project.render import deliveries
 
@@ -50,7 +50,7 @@ def _chosen(session: Session) -> list[str]:
     fitting = [one["id"] for one in found if one["id"].startswith(wanted)]
     if len(fitting) != 1 or len(wanted) < MIN_PREFIX:
         what = "No delivery" if not fitting else "More than one delivery" if len(fitting) > 1 else "Too short an id"
-        raise UserError(f"{what}: {session.args.replay}.", "`deliveries UUID` shows their ids.")
+        raise UserError(f"{what}: {session.args.replay}.", f"`{program()} deliveries UUID` shows their ids.")
     return fitting
 
 

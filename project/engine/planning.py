@@ -4,6 +4,7 @@ import re
 import uuid as uuid_module
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from project.core import arrays, jobspec, payload, profiles, schedulers, script
 from project.core.lines import Line
@@ -73,10 +74,19 @@ def plan(context: Context, request: Request) -> Json:
         "postprocessing_modules": [step.execution for step in stages.get("postprocessing", ())],
         "output": list(spec.output),
         "mail": f"{spec.user_mail}: {', '.join(spec.notify) or 'none'}" if spec.user_mail else "nobody (no user_mail)",
+        "callback": _callback(data),
         "program": payload.run_text(spec.script) if spec.script else "",
         "script": _plain("".join(line.text + "\n" for line in lines)),
         "script_lines": [{"text": _plain(line.text), "origin": line.origin} for line in lines],
     }
+
+
+def _callback(data: Json) -> str:
+    """Who is told, without the path: it may be a secret."""
+    if "callback" not in data:
+        return "nobody (no callback)"
+    parts = urlsplit(data["callback"])
+    return f"{parts.scheme}://{parts.netloc}, " + ("signed" if data.get("cb_secret") else "not signed (no cb_secret)")
 
 
 def _parts(spec: jobspec.JobSpec, cluster: Json, scheduler: Scheduler) -> list[arrays.Part]:

@@ -57,6 +57,9 @@ def test_a_lost_key_and_what_is_none_are_said(tmp_path):
         Sealer(str(tmp_path)).seal("j", URL, "geheim", {})
     with pytest.raises(UserError, match="JOBFERRY_CALLBACK_KEY holds no key"):
         Sealer(str(tmp_path), "short").seal("j", URL, "geheim", {})
+    with pytest.raises(UserError, match="JOBFERRY_CALLBACK_KEY holds no key"):
+        Sealer(str(tmp_path), "short").check()
+    Sealer(str(tmp_path)).check()
     # A running one finds it when it is put back.
     running = Sealer(str(tmp_path), "")
     key.write_text(Fernet.generate_key().decode())

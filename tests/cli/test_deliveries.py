@@ -61,3 +61,11 @@ def test_an_address_of_this_machine_is_refused_before_anything_is_sent(folder):
     refused = call("submit", "loop.yml", code=None)
     assert refused.code != 0 and "callback" in refused.err and "loopback" in refused.err
     assert len(call("ls", "--json").data["jobs"]) == before
+
+
+def test_a_plan_says_who_would_be_told_and_no_secret(folder):
+    words = ("--set", "callback=https://hooks.example/kennwort", "--set", f"cb_secret={SECRET}", "--json")
+    plan = call("plan", "hello.yml", *words)
+    assert plan.data["callback"] == "https://hooks.example, signed"
+    assert SECRET not in plan.out and "kennwort" not in plan.out
+    assert call("plan", "hello.yml", "--json").data["callback"] == "nobody (no callback)"
