@@ -12,7 +12,7 @@ from helpers.inputs import write_input
 from helpers.live import Bed, Cli, Cluster, eventually
 
 SMALL = {"duration": "5m", "memory_per_cpu": "500M"}
-LONG = ["sleep 120"]
+LONG = ["sleep 600"]
 WAITS = {**SMALL, "queue": "closed.q"}
 # One process alone stays below the limit on its address space; all together are above it, and Grid Engine kills the job.
 HUNGRY = "python3 -c 'import os, time; [os.fork() for i in range(3)]; x = bytearray(60 * 1024 * 1024); time.sleep(60)'"
@@ -32,6 +32,8 @@ JOBS: dict[str, dict[str, Any]] = {
         "resources": {**SMALL, "array": "0-9:3%2"},
     },
     "list": {"execution": ["echo $JOBFERRY_INDEX"], "resources": {**SMALL, "array": "2,7-8"}},
+    # The site takes no array of more than 20 tasks.
+    "large": {"execution": ["echo $JOBFERRY_INDEX of $JOBFERRY_ARRAY_SIZE"], "resources": {**SMALL, "array": "0-22"}},
     "timeout": {"execution": LONG, "resources": {**SMALL, "duration": "3s"}},
     "memory": {"execution": [HUNGRY], "resources": {**SMALL, "memory_per_cpu": "200M"}},
     "slots": {
@@ -181,6 +183,15 @@ def test_an_array_that_is_a_list_becomes_two(sigma, ended):
     assert end(document) == ("FINISHED", "ok", 0)
     assert len(set(document["native_id"].split(","))) == len(document["parts"]) == 2
     assert [output(sigma, document, f"stdout.1.{index}") for index in (2, 7, 8)] == ["2\n", "7\n", "8\n"]
+
+
+def test_an_array_above_the_sites_limit_looks_like_one_job(sigma, ended):
+    document = ended("large")
+    assert end(document) == ("FINISHED", "ok", 0)
+    assert [(part["offset"], part["span"]) for part in document["parts"]] == [(-1, "1-20"), (19, "1-3")]
+    assert document["job_status"]["State"] == ["finished"] * 23
+    shown = [output(sigma, document, f"stdout.1.{index}") for index in (0, 19, 20, 22)]
+    assert shown == [f"{index} of 23\n" for index in (0, 19, 20, 22)]
 
 
 def test_several_slots(sigma, ended):

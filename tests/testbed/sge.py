@@ -62,7 +62,7 @@ class Sigma(Other):
     name = "sigma"
     manager = "sge"
     preferred_job = "sge"
-    more = "  parallel_environment: {grouped: smp, any: mpi}\n"
+    more = f"  parallel_environment: {{grouped: smp, any: mpi}}\n  max_array_size: {MAX_TASKS}\n"
 
     def session(self) -> "dict[str, str]":
         return {
