@@ -215,6 +215,7 @@ def test_the_words_of_qsub_go_where_a_path_allows():
     assert argv == ["qsub", "-terse", "-j", "y", "-o", "/w/jobs/1/log/scheduler", "-cwd", "/w/jobs/1/scripts/job"]
     assert "/dev/null" in SGE.submit("/w/a:b/1/scripts/job", spec(), {})
     assert "-cwd" not in SGE.submit("/w/$a/1/scripts/job", spec(), {})
+    assert "$HOME/jobs/1/log/scheduler" in SGE.submit("$HOME/jobs/1/scripts/job", spec(), {})
 
 
 # What is answered

@@ -40,6 +40,10 @@ JOBS: dict[str, dict[str, Any]] = {
         "execution": ["echo $NSLOTS $NHOSTS $PE $JOBFERRY_NODES"],
         "resources": {**SMALL, "nodes": 1, "ranks": 2, "threads_per_rank": 2},
     },
+    "again": {
+        "execution": ['[ "$JOBFERRY_RUN" != 1 ] || sleep 600', "echo run $JOBFERRY_RUN"],
+        "resources": {**SMALL, "requeue": True},
+    },
     "runs": {"execution": LONG},
     "qdel": {"execution": LONG},
     "waits": {"execution": LONG, "resources": WAITS},
@@ -75,11 +79,12 @@ def jobs(submit: Submit, sigma: Cluster) -> dict[str, dict[str, Any]]:
     """The answers to the submission of JOBS, once those that must run do."""
     with ThreadPoolExecutor(4) as pool:
         answers = dict(zip(JOBS, pool.map(lambda name: submit(name, **JOBS[name]), JOBS), strict=True))
-    for name in ("runs", "qdel"):
+    for name in ("runs", "qdel", "again"):
         number = answers[name]["native_id"]
         eventually(
             lambda number=number: re.search(rf"^ +{number} .* r ", sigma.ssh("qstat"), re.MULTILINE), f"{name} runs"
         )
+    sigma.ssh(f"qmod -rj {answers['again']['native_id']}")
     return answers
 
 
@@ -199,6 +204,12 @@ def test_several_slots(sigma, ended):
     assert end(document) == ("FINISHED", "ok", 0)
     assert output(sigma, document) == "4 1 smp 1\n"
     assert document["job_status"]["NCPUS"] == ["4"]
+
+
+def test_rescheduled(sigma, ended):
+    document = ended("again")
+    assert (end(document), document["run"]) == (("FINISHED", "ok", 0), 2)
+    assert (output(sigma, document), output(sigma, document, "stdout.2")) == ("", "run 2\n")
 
 
 def test_out_of_memory(ended):

@@ -99,8 +99,19 @@ class Sge(base.Scheduler):
         """
         folder = os.path.dirname(os.path.dirname(script))
         words = os.path.join(folder, "log", "scheduler")
-        here = [] if "$" in script + spec.directory else ["-cwd"]
-        return ["qsub", "-terse", "-j", "y", "-o", words if _PLAIN_PATH.match(words) else "/dev/null", *here, script]
+        # A plan on another machine has `$HOME` in it, which is a path on the cluster.
+        places = [re.sub(r"\A\$HOME(?=/)", "", place) for place in (words, script, spec.directory)]
+        here = [] if any("$" in place for place in places) else ["-cwd"]
+        return [
+            "qsub",
+            "-terse",
+            "-j",
+            "y",
+            "-o",
+            words if _PLAIN_PATH.match(places[0]) else "/dev/null",
+            *here,
+            script,
+        ]
 
     def array_limit(self) -> List[str]:
         return ["qconf", "-sconf"]
