@@ -78,7 +78,7 @@ class AsyncClient:
     ) -> None:
         await self.close()
 
-    async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def _run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """What `work` returns or raises; it runs in the client's thread, after what was asked for before."""
         if self._closed:
             raise UserError("The client is closed.", "Make a new one.")
@@ -88,7 +88,7 @@ class AsyncClient:
         """As `Client.close`, after the calls that were begun."""
         if not self._closed:
             try:
-                await self.run(self._client.close)
+                await self._run(self._client.close)
             finally:
                 self._closed = True
                 self._worker.shutdown(wait=False)
@@ -109,7 +109,7 @@ class AsyncClient:
         accept_new_host_key: bool = False,
     ) -> JobRecord:
         """As `Client.submit`."""
-        return await self.run(
+        return await self._run(
             self._client.submit,
             input,
             modules,
@@ -121,7 +121,7 @@ class AsyncClient:
 
     async def resume(self, job: JobRef) -> JobRecord:
         """As `Client.resume`."""
-        return await self.run(self._client.resume, job)
+        return await self._run(self._client.resume, job)
 
     async def create(
         self,
@@ -132,11 +132,11 @@ class AsyncClient:
         tags: Mapping[str, str] | None = None,
     ) -> JobRecord:
         """As `Client.create`."""
-        return await self.run(self._client.create, input, modules, cluster=cluster, tags=tags)
+        return await self._run(self._client.create, input, modules, cluster=cluster, tags=tags)
 
     async def start(self, job: JobRef) -> JobRecord:
         """As `Client.start`."""
-        return await self.run(self._client.start, job)
+        return await self._run(self._client.start, job)
 
     async def plan(
         self,
@@ -148,11 +148,11 @@ class AsyncClient:
         tags: Mapping[str, str] | None = None,
     ) -> Json:
         """As `Client.plan`."""
-        return await self.run(self._client.plan, input, modules, cluster=cluster, fallback=fallback, tags=tags)
+        return await self._run(self._client.plan, input, modules, cluster=cluster, fallback=fallback, tags=tags)
 
     async def get(self, job: JobRef, *, refresh: bool = True) -> JobRecord:
         """As `Client.get`."""
-        return await self.run(self._client.get, job, refresh=refresh)
+        return await self._run(self._client.get, job, refresh=refresh)
 
     async def jobs(
         self,
@@ -164,7 +164,7 @@ class AsyncClient:
     ) -> AsyncIterator[JobRecord]:
         """As `Client.jobs`."""
         found = self._client.jobs(selector, state=state, limit=limit, refresh=refresh)
-        while (job := await self.run(next, found, None)) is not None:
+        while (job := await self._run(next, found, None)) is not None:
             yield job
 
     async def wait(
@@ -173,7 +173,7 @@ class AsyncClient:
         """As `Client.wait`."""
         waiting = Waiting(timeout, poll)
         while (  # noqa: ASYNC110  # news is on the cluster: nobody sets an event here
-            pause := await waiting.alook(lambda: self.run(self._core.seen, job, waiting.told))
+            pause := await waiting.alook(lambda: self._run(self._core.seen, job, waiting.told))
         ) is not None:
             await asyncio.sleep(pause)
         return well(waiting.job) if check else waiting.job
@@ -186,8 +186,8 @@ class AsyncClient:
             found: list[Event] = []
 
             async def see(found: list[Event] = found, last: int = last) -> JobRecord:
-                seen = await self.run(self._core.seen, job, waiting.told)
-                found.extend(await self.run(self._core.events, seen.uuid, last))
+                seen = await self._run(self._core.seen, job, waiting.told)
+                found.extend(await self._run(self._core.events, seen.uuid, last))
                 return seen
 
             pause = await waiting.alook(see)
@@ -208,16 +208,16 @@ class AsyncClient:
         lines: int | None = None,
     ) -> str:
         """As `Client.logs`."""
-        return await self.run(self._client.logs, job, stream, index=index, run=run, lines=lines)
+        return await self._run(self._client.logs, job, stream, index=index, run=run, lines=lines)
 
     async def follow(
         self, job: JobRef, stream: Stream = "stdout", *, index: int | None = None, run: int | None = None
     ) -> AsyncIterator[str]:
         """As `Client.follow`."""
-        reader = await self.run(self._core.reader, job, stream, index, run, None)
+        reader = await self._run(self._core.reader, job, stream, index, run, None)
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         while True:
-            for piece in await self.run(self._core.look, reader):
+            for piece in await self._run(self._core.look, reader):
                 if text := decoder.decode(piece):
                     yield text
             if reader.ended and reader.quiet:
@@ -227,48 +227,48 @@ class AsyncClient:
 
     async def cancel(self, job: JobRef) -> JobRecord:
         """As `Client.cancel`."""
-        return await self.run(self._client.cancel, job)
+        return await self._run(self._client.cancel, job)
 
     async def hold(self, job: JobRef) -> JobRecord:
         """As `Client.hold`."""
-        return await self.run(self._client.hold, job)
+        return await self._run(self._client.hold, job)
 
     async def release(self, job: JobRef) -> JobRecord:
         """As `Client.release`."""
-        return await self.run(self._client.release, job)
+        return await self._run(self._client.release, job)
 
     async def remove(self, job: JobRef, *, force: bool = False) -> None:
         """As `Client.remove`."""
-        await self.run(self._client.remove, job, force=force)
+        await self._run(self._client.remove, job, force=force)
 
     async def reached(self, job: JobRef, run: int, state: str, info: str = "") -> JobRecord:
         """As `Client.reached`."""
-        return await self.run(self._client.reached, job, run, state, info)
+        return await self._run(self._client.reached, job, run, state, info)
 
     async def retrieve(self, job: JobRef, target: str | os.PathLike[str] = ".", *, force: bool = False) -> list[Path]:
         """As `Client.retrieve`."""
-        return await self.run(self._client.retrieve, job, target, force=force)
+        return await self._run(self._client.retrieve, job, target, force=force)
 
     async def deliveries(self, job: JobRef) -> list[Json]:
         """As `Client.deliveries`."""
-        return await self.run(self._client.deliveries, job)
+        return await self._run(self._client.deliveries, job)
 
     async def replay(self, job: JobRef, delivery: str) -> Json:
         """As `Client.replay`."""
-        return await self.run(self._client.replay, job, delivery)
+        return await self._run(self._client.replay, job, delivery)
 
     async def clusters(self) -> list[Json]:
         """As `Client.clusters`."""
-        return await self.run(self._client.clusters)
+        return await self._run(self._client.clusters)
 
     async def add_cluster(self, document: Mapping[str, Any]) -> Json:
         """As `Client.add_cluster`."""
-        return await self.run(self._client.add_cluster, document)
+        return await self._run(self._client.add_cluster, document)
 
     async def remove_cluster(self, name: str) -> None:
         """As `Client.remove_cluster`."""
-        await self.run(self._client.remove_cluster, name)
+        await self._run(self._client.remove_cluster, name)
 
     async def shell(self, job: JobRef, line: str) -> tuple[int, bytes]:
         """As `Client.shell`."""
-        return await self.run(self._client.shell, job, line)
+        return await self._run(self._client.shell, job, line)

@@ -7,6 +7,7 @@ import copy
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +32,8 @@ LOG.addHandler(logging.NullHandler())
 
 # Seconds that sending waiting mails and callbacks may take at a time, where no server does it.
 DELIVERY = 5.0
+# Seconds after which somebody who waits for a job looks whether something is to be sent again.
+AGAIN = 10.0
 
 
 class Core:
@@ -55,6 +58,7 @@ class Core:
         self._context: Context | None = None
         self._recorded = ""
         self._closed = False
+        self._told_on = time.monotonic()
 
     @contextlib.contextmanager
     def using(self, accept_new_host_key: bool = False, told: set[str] | None = None) -> Iterator[Context]:
@@ -111,6 +115,7 @@ class Core:
 
     def told_on(self) -> None:
         """After something changed: send what waits, and see to it that somebody goes on with what is blocked here."""
+        self._told_on = time.monotonic()
         if self._way is not None:
             try:
                 self._way.deliver(DELIVERY)
@@ -181,6 +186,8 @@ class Core:
     def seen(self, job: str | UUID | JobRecord, told: set[str]) -> JobRecord:
         """The job as it is now; warnings that were `told` are not given again."""
         with self.using(told=told) as context:
+            if time.monotonic() - self._told_on > AGAIN:
+                self.told_on()
             return JobRecord.of(self.fresh(context, [self.find(context, job)])[0])
 
     def events(self, uuid: str, after: int) -> list[Event]:

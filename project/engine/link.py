@@ -99,7 +99,7 @@ class Link:
 
     def shell(self, line: str) -> tuple[int, bytes]:
         """Run a line of POSIX shell beside the agent, on the same connection: exit status and output. Raises ClusterError."""
-        channel = self._transport.open("exec /bin/sh -c " + quote(line))
+        channel = self._transport.open("exec /bin/sh -c " + quote(line) + " </dev/null")
         try:
             printed = channel.stdout.read()
             return channel.wait(_END), printed

@@ -17,15 +17,11 @@ HELLO = {"destination_cluster": "local", "name": "hello", "script": "echo hello"
 LONG = {"destination_cluster": "local", "script": "sleep 600"}
 
 
-@pytest.fixture(params=["embedded", "http"])
-def run(request: pytest.FixtureRequest, home: Path) -> Callable[..., Any]:
+@pytest.fixture
+def run(home: Path) -> Callable[..., Any]:
     """Runs a coroutine function with a client in an event loop of its own."""
-    how: dict[str, Any] = {}
-    if request.param == "http":
-        server: Server = request.getfixturevalue("server")
-        how = {"api_url": server.url, "user": server.user, "password": server.password}
 
-    def work(main: Callable[[AsyncClient], Awaitable[Any]]) -> Any:
+    def work(main: Callable[[AsyncClient], Awaitable[Any]], **how: Any) -> Any:
         async def whole() -> Any:
             async with AsyncClient(home=home, **how) as client:
                 return await asyncio.wait_for(main(client), 2 * PATIENCE)
@@ -35,7 +31,8 @@ def run(request: pytest.FixtureRequest, home: Path) -> Callable[..., Any]:
     return work
 
 
-def test_five_jobs_awaited_at_once(run: Callable[..., Any]) -> None:
+@pytest.mark.parametrize("kind", ["embedded", "http"])
+def test_five_jobs_awaited_at_once(run: Callable[..., Any], kind: str, request: pytest.FixtureRequest) -> None:
     async def main(client: AsyncClient) -> None:
         numbers = range(5)
         jobs = await asyncio.gather(*(client.submit({**HELLO, "script": f"echo {number}"}) for number in numbers))
@@ -45,7 +42,11 @@ def test_five_jobs_awaited_at_once(run: Callable[..., Any]) -> None:
         assert all(job.ok for job in ended)
         assert [await client.logs(job) for job in jobs] == [f"{number}\n" for number in numbers]
 
-    run(main)
+    how = {}
+    if kind == "http":
+        server: Server = request.getfixturevalue("server")
+        how = {"api_url": server.url, "user": server.user, "password": server.password}
+    run(main, **how)
 
 
 def test_what_comes_bit_by_bit(run: Callable[..., Any], tmp_path: Path) -> None:

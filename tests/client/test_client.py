@@ -114,10 +114,10 @@ def test_a_job_that_fails(alone: Client) -> None:
     assert caught.value.job_uuid == job.uuid
 
 
-def test_events_and_output_as_they_come(client: Client) -> None:
-    job = client.submit({**HELLO, "script": "echo one; sleep 1; printf 'two \\303\\244'"})
-    assert "".join(client.follow(job)) == "one\ntwo ä"
-    events = list(client.events(job, follow=True, poll=0.1))
+def test_events_and_output_as_they_come(alone: Client) -> None:
+    job = alone.submit({**HELLO, "script": "echo one; sleep 1; printf 'two \\303\\244'"})
+    assert "".join(alone.follow(job)) == "one\ntwo ä"
+    events = list(alone.events(job, follow=True, poll=0.1))
     assert events[-1].state == "FINISHED"
     assert [event.n for event in events] == sorted({event.n for event in events})
 

@@ -57,6 +57,18 @@ def test_one_connection_carries_two_submissions_and_all_that_follows(home: Path,
             client.remove(job)
 
 
+def test_a_locked_key_is_never_asked_about(home: Path, testbed: Bed) -> None:
+    locked = {"username": "jdoe", "private_key": testbed.key("rsa_pass"), "destination_cluster": "alpha"}
+    with Client() as client:
+        with pytest.raises(UserError, match="passphrase"):
+            client.submit({**locked, "script": "true", "resources": SMALL})
+        assert list(client.jobs()) == []
+        job = client.submit({**locked, "script": "true", "resources": SMALL, "passphrase": testbed.passphrase})
+        # The connection stands: nobody needs the passphrase again, and nothing keeps it.
+        assert client.wait(job, PATIENCE).ok
+        assert testbed.passphrase not in str(client.get(job).document)
+
+
 def test_five_jobs_awaited_at_once(home: Path, testbed: Bed) -> None:
     data = {"username": "jdoe", "private_key": testbed.key(), "destination_cluster": "alpha", "resources": SMALL}
 
