@@ -364,7 +364,7 @@ class JobSpec(Model):
 
 
 class Callback(NamedTuple):
-    """What a callback's body says; `jobid` is the job's stamp (its UUID)."""
+    """What a callback's body says; `jobid` is psik's form of a job's id, made of the time it was recorded and its UUID."""
 
     jobid: str
     jobndx: int

@@ -5,6 +5,9 @@ import time
 from typing import Any
 
 import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from api_srv.notify import outbox
 from api_srv.notify.webhook_send import Outcome
@@ -247,3 +250,86 @@ def test_a_store_that_is_away_is_survived(parts, caplog):
     # Sent, not marked, sent again: the delivery id is the same.
     assert len(receivers.got) == 2 and len(set(receivers.ids)) == 1
     assert "tried again" in caplog.text
+
+
+class Interleavings(RuleBasedStateMachine):
+    """Two servers, moody receivers, crashes before and after sending, time that passes: nothing lost, nothing out of order."""
+
+    mood = "fine"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.store, self.clock, self.number = MemoryOutbox(), Clock(), 0
+        self.delivered: list[tuple[str, int]] = []
+        self.crashes = 0
+        self.workers = [self.fresh(), self.fresh()]
+
+    def fresh(self) -> Worker:
+        machine = self
+
+        class Moody:
+            def send(self, row: dict[str, Any]) -> Outcome:
+                mood, machine.mood = machine.mood, "fine"
+                if mood == "crash before":
+                    raise Crash
+                if mood == "broken":
+                    return FAILED
+                if mood == "away":
+                    return Outcome(error="no answer", away=True)
+                machine.delivered.append((row["job_uuid"], row["number"]))
+                if mood == "crash after":
+                    raise Crash
+                return Outcome(200)
+
+        return Worker(self.store, Moody(), limits=Limits(least_attempts=10_000), clock=self.clock)
+
+    @rule(job=st.sampled_from(["a", "b"]))
+    def write(self, job: str) -> None:
+        self.number += 1
+        url = f"http://{job}.example/"
+        self.store.add({**row(self.number, job, url), "created": outbox.stamp(self.clock.now), "number": self.number})
+
+    @rule(which=st.integers(0, 1), mood=st.sampled_from(["fine", "broken", "away", "crash before", "crash after"]))
+    def work(self, which: int, mood: str) -> None:
+        self.mood = mood
+        before = len(self.delivered)
+        waiting = self.store.outbox_heads(self.clock.now, 10, "webhook")
+        self.workers[which].drain(60)
+        if mood.startswith("crash") and waiting and (mood == "crash before" or len(self.delivered) > before):
+            # That process died: its leases stay until they run out, another takes its place.
+            self.crashes += 1
+            self.workers[which] = self.fresh()
+
+    @rule(seconds=st.sampled_from([1.0, 40.0, 4000.0]))
+    def wait(self, seconds: float) -> None:
+        self.clock.now += seconds
+
+    @invariant()
+    def in_order(self) -> None:
+        for job in ("a", "b"):
+            numbers = [number for one, number in self.delivered if one == job]
+            assert numbers == sorted(numbers)
+
+    @invariant()
+    def what_is_sent_was_delivered(self) -> None:
+        sent = {(one["job_uuid"], one["number"]) for one in self.store.rows if one["state"] == "sent"}
+        assert sent <= set(self.delivered)
+        assert len(self.delivered) - len(set(self.delivered)) <= self.crashes
+
+    def teardown(self) -> None:
+        self.mood = "fine"
+        for _ in range(200):
+            self.clock.now += 4000
+            self.workers[0].drain(60)
+        assert {one["state"] for one in self.store.rows} <= {"sent"}
+        assert {number for _, number in self.delivered} == {one["number"] for one in self.store.rows}
+        for one in self.workers:
+            one.stop(20)
+
+
+class Crash(Exception):
+    """The process died just then."""
+
+
+Interleavings.TestCase.settings = settings(max_examples=25, stateful_step_count=20, deadline=None, derandomize=True)
+TestInterleavings = Interleavings.TestCase
