@@ -1,22 +1,19 @@
 """The op `reached` (psik's verb): a job's own steps, told by whoever runs them.
 
-What is told becomes a note in the job's history and a row of status.csv. Only `active` may also change the state, of a job that
-waits: what runs tells that it runs. That a job has ended is told by its workload manager alone, for a final state never changes.
+What is told becomes a note in the job's history and a row of status.csv, and the watcher looks at once. The job's state stays what its
+workload manager and its batch script say: a step that is over is no job that is over, and a final state never changes.
 """
 
 from typing import TYPE_CHECKING, Any, Dict, TextIO
 
 from project.agent import spawn
 from project.agent.folder import Folder, is_uuid
-from project.core import files, psikrows, states
+from project.core import files, psikrows
 from project.core.errors import UserError
 from project.core.paths import Root
 
 if TYPE_CHECKING:
     from project.agent.serve import Session
-
-# States of a job that its workload manager has and has not started.
-_WAITING = (states.SUBMITTING, states.QUEUED)
 
 
 def reached(session: "Session", request: Dict[str, Any]) -> Dict[str, Any]:
@@ -28,7 +25,7 @@ def reached(session: "Session", request: Dict[str, Any]) -> Dict[str, Any]:
 
 
 def tell(folder: Folder, jobndx: Any, state: str, info: str) -> Dict[str, Any]:
-    """Record that run `jobndx` of a job has reached `state`, one of psik's words; its state now, and whether that changed it.
+    """Record that run `jobndx` of a job has reached `state`, one of psik's words; the job's state.
 
     `info` is one line; psik 1.2 reads whole numbers there only. Raises UserError for what is no such thing or no such job.
     """
@@ -38,10 +35,9 @@ def tell(folder: Folder, jobndx: Any, state: str, info: str) -> Dict[str, Any]:
     with folder.change() as change:
         message = "reached {} (run {}){}".format(state, number, ": " + info if info else "")
         change.add("note", message=message, data={"reached": state, "jobndx": number, "info": info})
-        moved = state == "active" and change.record.state in _WAITING and change.move(states.RUNNING)
         now = change.record.state
     files.append_line(folder.paths.status_csv, psikrows.row(number, state, info))
-    return {"state": now, "changed": moved}
+    return {"state": now}
 
 
 def reached_here(root: str, uuid: str, jobndx: str, state: str, info: str, out: TextIO) -> int:

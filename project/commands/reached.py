@@ -3,8 +3,8 @@
 BASE is a job's folder or its UUID, NDX the number of the run (0: all of them),
 STATE one of psik's words: new, queued, active, completed, failed, canceled;
 INFO is one line. It becomes a note in the job's history and a row of its
-status.csv. `active` also makes a job that waits RUNNING. That a job has ended
-is told by its workload manager alone: a final state never changes. In a folder
+status.csv, and the cluster is asked at once. The job's state stays what its
+workload manager says: a step that is over is no job that is over. In a folder
 of psik's own on this machine the row is written, and no callback is sent.
 """
 
