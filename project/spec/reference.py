@@ -1,6 +1,6 @@
-"""Writes docs/input.md, the reference of every key, from the schemas: `python -m project.spec.reference`.
+"""Writes docs/input.md, the reference of every key, from the schemas, and docs/workload-managers.md: `python -m project.spec.reference`.
 
-A test fails when the file is not what this writes.
+A test fails when a file is not what this writes.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from project.core import schema
+from project.spec import managers
 
 TARGET = Path(__file__).resolve().parent.parent.parent / "docs" / "input.md"
 
@@ -137,9 +138,10 @@ def _cell(text: str) -> str:
 
 
 def main() -> None:
-    """Write the file."""
-    TARGET.write_text(render(), encoding="utf-8")
-    sys.stdout.write(f"{TARGET}\n")
+    """Write the files."""
+    for target, text in ((TARGET, render()), (managers.TARGET, managers.render())):
+        target.write_text(text, encoding="utf-8")
+        sys.stdout.write(f"{target}\n")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,22 @@
 from project.core import schema
-from project.spec import reference
+from project.spec import managers, reference
 
 
 def test_the_reference_is_what_its_command_writes():
     shown = reference.TARGET.read_text(encoding="utf-8")
     assert shown == reference.render(), "write it again: python -m project.spec.reference"
+
+
+def test_the_page_of_workload_managers_is_what_the_same_command_writes():
+    shown = managers.TARGET.read_text(encoding="utf-8")
+    assert shown == managers.render(), "write it again: python -m project.spec.reference"
+
+
+def test_every_manager_and_dialect_has_its_column():
+    head = next(line for line in managers.render().splitlines() if line.startswith("| key |"))
+    assert [cell.strip() for cell in head.strip("|").split("|")][1:] == [
+        "slurm", "local", "at", "pbs (pbspro)", "pbs (torque)", "lsf", "sge", "flux", "htcondor",
+    ]  # fmt: skip
 
 
 def test_every_key_is_in_it():
