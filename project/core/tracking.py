@@ -53,6 +53,8 @@ _PASSING = ("node_failure", "preempted")
 # Ends of which the accounting often knows more: a step that ran out of memory, who cancelled.
 _COARSE = ("exit_code", "cancelled_by_scheduler", "node_failure", "preempted")
 
+_CANCELLED = ("cancelled_by_user", "cancelled_by_scheduler")
+
 Ended = Dict[Optional[int], Element]
 
 
@@ -127,7 +129,9 @@ def wanted(
         return [places[0].native_id]
     where = _Where(document)
     found = [where.of(index) for index in open_ones if index is not None]
-    if len(open_ones) > ASK_EACH:
+    never = any(index in rows and rows[index].span for index in open_ones)
+    if len(open_ones) > ASK_EACH or never:
+        # Elements that ended before they started have no rows of their own in Slurm's accounting.
         return list(dict.fromkeys(native_id for native_id, _ in found))
     return ["{}_{}".format(native_id, index) for native_id, index in found]
 
@@ -151,11 +155,15 @@ def judge(
         return Verdict("", message="the workload manager's queue gave no answer", ended=dict(known), answered=False)
     in_queue = _rows(document, queue)
     in_history = _rows(document, history or ())
+    # An array that was cancelled while it waited is one row: it stands for the elements that the queue says ended unstarted.
+    whole = {one.native_id: one for one in history or () if one.index is None and one.condition in _CANCELLED}
     case = _Case(history is not None, age, wished) if keeps_history else _Forgetful(age, wished)
     found = {}  # type: Dict[Optional[int], Element]
     doubtful = {}  # type: Dict[Optional[int], Element]
     for index in _indices(document):
         row, record = in_queue.get(index), in_history.get(index)
+        if record is None and row is not None and row.span:
+            record = whole.get(row.native_id)
         if not _alive(row) and index in known:
             found[index] = known[index]
             continue

@@ -112,7 +112,8 @@ def elements(document: Document) -> str:
     return ", ".join(f"{count} {state}" for state, count in counted.items())
 
 
-_INDEX = re.compile(r"_(\d+)(?:\.\S*)?\Z")
+# `123_4`, and PBS's `123[4].server`.
+_INDEX = re.compile(r"(?:_(\d+)|\[(\d+)\])(\.\S*)?\Z")
 
 
 def array(document: Document) -> list[tuple[int, str]]:
@@ -130,7 +131,8 @@ def array(document: Document) -> list[tuple[int, str]]:
         match = _INDEX.search(str(name))
         if match:
             # An array in parts has indices of its own in each.
-            found[int(match.group(1)) + offsets.get(str(name)[: match.start()], 0)] = clean(state)
+            own = str(name)[: match.start()] + (f"[]{match.group(3) or ''}" if match.group(2) else "")
+            found[int(match.group(1) or match.group(2)) + offsets.get(own, 0)] = clean(state)
     asked = array_of((document.get("user_input") or {}).get("resources"))
     for index in asked.indices()[:MOST_ELEMENTS] if asked else ():
         found.setdefault(index, "?")

@@ -288,6 +288,17 @@ def test_an_array_cancelled_while_it_waited():
     assert len(verdict.job_status["State"]) == 5
 
 
+def test_an_array_cancelled_while_it_waited_is_one_row_without_elements():
+    """Measured on 22.05: the accounting has `85 CANCELLED by 1000` for it, and nothing for `85_0`."""
+    queue = [done("cancelled_by_scheduler", span="0-2"), done("ok", 0, 3), live(base.RUNNING, 4)]
+    assert tracking.wanted(document(5), queue, {}) == ["7"]
+    verdict = array(*queue, history=[done("cancelled_by_user", 0), done("ok", 0, 3)])
+    assert {index: element.condition for index, element in verdict.ended.items()} == {
+        0: "cancelled_by_user", 1: "cancelled_by_user", 2: "cancelled_by_user", 3: "ok",
+    }  # fmt: skip
+    assert verdict.state == states.RUNNING
+
+
 def test_an_array_is_over_only_when_every_element_is():
     history = [done("ok", 0, index) for index in range(4)]
     verdict = array(history=history)
@@ -515,7 +526,11 @@ ROWS = st.lists(
     ),
     max_size=6,
 )
-FACTS = st.dictionaries(st.integers(0, 3), st.builds(Fact, st.integers(1, 3), st.booleans(), st.sampled_from([0, 3])))
+FACT = st.builds(
+    lambda run, ended, code, condition: Fact(run, ended, code, condition=condition),
+    st.integers(1, 3), st.booleans(), st.sampled_from([0, 3]), st.sampled_from(["", "", "timeout"]),
+)  # fmt: skip
+FACTS = st.dictionaries(st.integers(0, 3), FACT)
 
 
 @settings(max_examples=200, deadline=None)

@@ -5,6 +5,8 @@ from pathlib import Path
 # Those of Slurm: name → number of nodes. gamma exists in the inventory only: nothing listens on its port.
 CLUSTERS = {"alpha": 4, "beta": 2}
 USERS = ("jdoe", "asmith", "loner")
+# beta takes small arrays only: larger ones are split there.
+MAX_ARRAY_SIZE = {"alpha": 10001, "beta": 21}
 BLOCK = 40  # ports a testbed takes, from its base port on
 
 
@@ -83,7 +85,7 @@ AccountingStoragePass={folder}/run/munge.socket
 JobAcctGatherType=jobacct_gather/linux
 JobAcctGatherFrequency=task=1
 JobAcctGatherParams=OverMemoryKill
-MaxArraySize=10001
+MaxArraySize={MAX_ARRAY_SIZE[name]}
 MaxJobCount=50000
 MinJobAge=300
 {nodes}PartitionName=batch Nodes=ALL Default=YES MaxTime=2-00:00:00 PriorityTier=5 State=UP
