@@ -168,7 +168,7 @@ def _chosen(config: Config, spec: JobSpec) -> BackendConfig:
         return config.find(spec.backend)
     found = config.find(DEFAULT)
     own = spec.backend.model_dump()
-    kept = {key: own[key] for key in ("queue_name", "project_name", "reservation_id", "attributes") if own.get(key)}
+    kept = {key: value for key, value in own.items() if key != "type" and value}
     return BackendConfig.model_validate({**found.model_dump(), **kept})
 
 
