@@ -78,7 +78,7 @@ def page(cluster: Cluster, output: Output) -> str:
         ("work folder", clean(cluster.get("workdir") or ("" if here(cluster) else "$HOME/.jobferry/jobs"))),
         ("python", clean(cluster.get("python") or "")),
         ("retry", ", ".join(f"{clean(k)} {clean(v)}" for k, v in (cluster.get("retry") or {}).items())),
-        ("profile", "\n".join(clean(line) for line in ([profile] if isinstance(profile, str) else profile))),
+        ("profile", "\n".join(clean(line) for line in _profile(profile))),
         *[(clean(key).replace("_", " "), _shown(key, value)) for key, value in status.items() if _plain(value)],
     ]
     text = fields(pairs, columns=output.columns, palette=output.palette())
@@ -86,6 +86,13 @@ def page(cluster: Cluster, output: Output) -> str:
     if line:
         text += "\n\n" + "\n".join(CRONTAB) + f"\n  {clean(line)}"
     return text
+
+
+def _profile(profile: Any) -> list[str]:
+    """A profile line by line; of a mapping every line after its key."""
+    if isinstance(profile, Mapping):
+        return [f"{key}: {line}" for key, value in profile.items() for line in _profile(value)]
+    return str(profile).split("\n") if not isinstance(profile, list) else [str(line) for line in profile]
 
 
 CRONTAB = (

@@ -238,3 +238,12 @@ def test_a_psij_specification_runs(folder):
     found = ended(uuid)
     assert found["state"] == "FINISHED", found
     assert (Path(found["working_directory"]) / "out.txt").read_text() == "a  b\n"
+
+
+def test_what_a_configuration_says_to_its_workload_manager_is_shown(folder, tmp_path):
+    backend = {"type": "slurm", "project_name": "plaid", "attributes": {"--qos": "low"}}
+    call("clusters", "import", config(tmp_path / "psik.json", backend=backend, rc_path="/opt/rc"))
+    shown = call("clusters", "show", "psik-slurm").out
+    assert all(f"{line}\n" in shown for line in ("options: --account=plaid", "options: --qos=low", "env: rc: /opt/rc"))
+    assert "crontab" not in shown
+    call("clusters", "rm", "psik-slurm")
