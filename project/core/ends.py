@@ -232,8 +232,11 @@ def _status_row(place: Optional[Tuple[str, int]], element: Element, many: bool) 
             row[name] = element.fields[name]
     if element.reason and element.state in (base.WAITING, base.HELD):
         row["Reason"] = element.reason
-    if place is not None:
-        row["JobID"] = "{}_{}".format(*place)
+    if place is not None and (element.index is None or row["JobID"] == element.native_id):
+        native_id, index = place
+        # PBS writes an element of `123[]` as `123[4]`.
+        array = native_id.endswith("[]")
+        row["JobID"] = "{}[{}]".format(native_id[:-2], index) if array else "{}_{}".format(native_id, index)
     if element.state == base.DONE and "ExitCode" not in row and element.exit_code is not None:
         row["ExitCode"] = "{}:0".format(element.exit_code)
     return row
