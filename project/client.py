@@ -50,7 +50,7 @@ class Client:
     :param token: a bearer token instead of them.
     :param username: who logs in on clusters; "": the input's, the cluster's, or the SSH configuration's.
     :param private_key: the key to log in with; "": the input's, or the SSH configuration's and agent's.
-    :param progress: called with what goes on (`Progress`), in the thread that called the client.
+    :param progress: called with what goes on (`Progress`), in the thread that called the client. What it raises is logged.
     :param ui: asks and tells in place of `progress`. Without it nothing is ever asked and nothing printed.
 
     Nothing is global: two clients have nothing in common. A client keeps the connections that it made until `close`. Its

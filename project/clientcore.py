@@ -188,7 +188,12 @@ class Core:
         with self.using(told=told) as context:
             if time.monotonic() - self._told_on > AGAIN:
                 self.told_on()
-            return JobRecord.of(self.fresh(context, [self.find(context, job)])[0])
+            document = self.fresh(context, [self.find(context, job)])[0]
+            plan = document.get("plan") or {}
+            if plan and not plan.get("next"):
+                uuid, cause = document["job_uuid"], plan.get("cause") or "its submission stopped"
+                context.ui.warn(f"Job {uuid} does not go on by itself, {cause}: `start` or `resume` it.")
+            return JobRecord.of(document)
 
     def events(self, uuid: str, after: int) -> list[Event]:
         """A job's events with a number above `after`."""
@@ -283,7 +288,11 @@ class Told:
 
     def _tell(self, told: Progress) -> None:
         if self._progress is not None:
-            self._progress(told)
+            try:
+                self._progress(told)
+            except Exception:
+                # A submission on its way does not end because nobody could be told.
+                LOG.exception("The progress callback failed.")
         elif told.kind == "warning":
             LOG.warning("%s", told.text)
 

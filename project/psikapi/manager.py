@@ -93,7 +93,8 @@ class JobManager:
         """
         backend = _chosen(self.config, jobspec)
         cluster = await self._cluster(backend)
-        record = await self.client.create(_input(jobspec, backend, cluster))
+        # What is imported for it would keep the event loop waiting.
+        record = await self.client.create(await asyncio.to_thread(_input, jobspec, backend, cluster))
         base = self._there(cluster, record.uuid)
         if isinstance(base, AsyncPath):
             await asyncio.to_thread(_prepare, os.fspath(base.parent), record.uuid, jobspec)

@@ -246,6 +246,23 @@ def test_warnings_without_a_callback_are_logged(alone: Client, caplog: pytest.Lo
     assert [record.message for record in caplog.records if record.name == "jobferry"] == ["look here"]
 
 
+def test_a_callback_that_fails_ends_no_submission(home: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with Client(home=home, progress=lambda told: 1 / 0) as client:
+        assert client.wait(client.submit(HELLO), PATIENCE).ok
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_waiting_for_what_nobody_goes_on_with_warns_once(home: Path) -> None:
+    told: list[Progress] = []
+    with Client(home=home, progress=told.append) as client:
+        job = client.create(HELLO)
+        with pytest.raises(WaitTimeout):
+            client.wait(job, 0.3, poll=0.05)
+    (warning,) = [each.text for each in told if each.kind == "warning"]
+    assert job.uuid in warning
+    assert "`start`" in warning
+
+
 def test_credentials_given_win_over_the_settings(home: Path, server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JOBFERRY_API_URL", server.url)
     monkeypatch.setenv("JOBFERRY_API_TOKEN", "not-a-token")

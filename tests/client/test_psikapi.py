@@ -289,5 +289,6 @@ def test_a_job_that_lives_is_not_started_again(run: Callable[..., Any], home: Pa
         with pytest.raises(UserError, match="when it has ended"):
             await job.submit()
         await job.cancel()
+        await job.wait(PATIENCE)
 
     run(main)
