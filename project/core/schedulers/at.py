@@ -125,15 +125,15 @@ class At(base.Scheduler):
     def parse_queue(self, out: str, rc: int = 0, err: str = "") -> List[base.Element]:
         """What runs is what has a keeper; the `=` of a job without one is left over from a machine that was restarted."""
         _answered("atq", rc, err or out)
-        rows, runs = {}, {}  # type: Dict[str, Tuple[str, str]], Dict[str, Tuple[str, str]]
+        found = {}  # type: Dict[Tuple[str, str], str]
         for line in out.splitlines():
             match = _QUEUE_ROW.match(line)
             if match and match.group(1) == "keeper":
-                runs[match.group(2)] = (RUNNING, match.group(3))
+                found[match.group(2), match.group(3)] = RUNNING
             elif match and match.group(3) != RUNNING:
-                rows[match.group(2)] = (match.group(3), match.group(4) or "")
-        rows.update(runs)
-        return [_element(native_id, *row) for native_id, row in rows.items()]
+                found.setdefault((match.group(2), match.group(4) or ""), match.group(3))
+        # A number may be another job's, too: of a spool that began anew, or root sees everybody's processes.
+        return [_element(native_id, word, name) for (native_id, name), word in found.items()]
 
     def find(self, name: str, since: str) -> List[List[str]]:  # noqa: ARG002
         """Twice the same: a job that at is just starting changes its name in the spool, and one look may miss it."""

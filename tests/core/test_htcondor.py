@@ -1,0 +1,125 @@
+"""HTCondor: the submit description, and what ads tell (tests/captures/htcondor/SOURCES.md)."""
+
+import json
+
+import pytest
+
+from helpers.voices import UUID, captured, spec
+from project.core import schedulers
+from project.core.errors import UserError
+from project.core.paths import JobPaths
+from project.core.resources import Array, Resources
+from project.core.schedulers import base
+
+CONDOR = schedulers.get("htcondor")
+
+
+def description(resources=None, options=(), workdir="/w"):
+    job = spec(resources or Resources())._replace(scheduler_options=list(options))
+    return CONDOR.files(job, {}, JobPaths(workdir, UUID), UUID)["job.sub"].splitlines()
+
+
+def refused(resources=None, options=()):
+    job = spec(resources or Resources())._replace(scheduler_options=list(options))
+    return [problem.key for problem in base.refusals(CONDOR, job)]
+
+
+def test_the_description_of_a_small_job():
+    assert description() == [
+        f"# jobferry: job {UUID}",
+        "universe = vanilla",
+        f"executable = /w/{UUID}/scripts/job",
+        f"initialdir = /w/{UUID}/work",
+        "should_transfer_files = NO",
+        "getenv = True",
+        "notification = Never",
+        f"batch_name = jobferry.{UUID}",
+        "periodic_remove = (JobStatus =?= 5 && HoldReasonCode =?= 34)",
+        f"output = /w/{UUID}/log/scheduler",
+        f"error = /w/{UUID}/log/scheduler",
+        'environment = "JOBFERRY_CONDOR_INDEX= JOBFERRY_CONDOR_ID=$(ClusterId)"',
+        "queue",
+    ]
+
+
+def test_an_array_has_the_users_indices():
+    lines = description(Resources(array=Array("1,5-9:2")))
+    assert lines[lines.index("queue jobferry_index from (") + 1 :] == ["  1", "  5", "  7", "  9", ")"]
+    assert "+JobferryIndex = $(jobferry_index)" in lines
+
+
+@pytest.mark.parametrize(
+    ("resources", "line"),
+    [
+        (Resources(ranks=4, threads_per_rank=2), "request_cpus = 8"),
+        (Resources(ranks=4, threads_per_rank=2, memory_per_cpu=2**30), "request_memory = 8192"),
+        (Resources(memory_per_node=1025 * 1024), "request_memory = 2"),
+        (Resources(ranks=2, gpus_per_rank=2), "request_gpus = 4"),
+        (Resources(gpus_per_node=3), "request_gpus = 3"),
+        (Resources(account="group_a.b"), "accounting_group = group_a.b"),
+        (Resources(licenses=["matlab:2", "comsol"]), "concurrency_limits = matlab:2,comsol"),
+        (Resources(constraint='Arch == "X86_64"'), 'requirements = (Arch == "X86_64")'),
+        (Resources(priority=-3), "priority = -3"),
+        (Resources(begin="2031-01-31T18:30:00Z"), "deferral_time = 1927650600"),
+    ],
+)
+def test_needs(resources, line):
+    assert line in description(resources)
+    assert refused(resources) == []
+
+
+def test_a_time_limit_removes_a_running_job():
+    [line] = [line for line in description(Resources(seconds=90)) if line.startswith("periodic_remove")]
+    assert "JobStatus =?= 2 && time() - EnteredCurrentStatus > 90" in line
+
+
+def test_no_path_is_a_macro():
+    lines = description(workdir="/w/$(HOME) $$(x)")
+    assert f"executable = /w/$(DOLLAR)(HOME) $(DOLLAR)$(DOLLAR)(x)/{UUID}/scripts/job" in lines
+    with pytest.raises(UserError):
+        description(workdir="/w\nexecutable = /bin/rm")
+
+
+def test_what_htcondor_cannot_do_is_named():
+    assert refused(Resources(nodes=2)) == ["resources.nodes"]
+    assert refused(Resources(distribution="scattered")) == ["resources.distribution"]
+    assert refused(Resources(array=Array("0-9", 2))) == ["resources.array"]
+    assert refused(Resources(account="a b")) == ["resources.account"]
+    assert refused(Resources(licenses=["a b"])) == ["resources.licenses"]
+    assert refused(Resources(queue="x", reservation="y")) == ["resources.queue", "resources.reservation"]
+
+
+def test_options_are_commands_of_a_description():
+    options = ["request_disk = 2G", "+WantFlocking = true", "max_retries=3"]
+    assert refused(options=options) == []
+    assert [line for line in description(options=options) if line in options] == options
+    assert refused(Resources(account="a"), ["accounting_group = b"]) == ["scheduler_options[0]"]
+    assert refused(Resources(seconds=9), ["Periodic_Remove = false"]) == ["scheduler_options[0]"]
+    for option in ("queue 5", "executable = /bin/rm", "+JobferryIndex = 1", "--disk=2G", "universe=docker", "x ="):
+        assert refused(options=[option]) == ["scheduler_options[0]"], option
+
+
+def element(**fields):
+    [found] = CONDOR.parse_history(json.dumps([{"ClusterId": 9, "ProcId": 0, "Owner": "tkadelka", **fields}]))
+    return found
+
+
+def test_why_a_job_was_removed():
+    by_user, too_long = captured("htcondor", "reasons").splitlines()
+    assert element(JobStatus=3, RemoveReason=by_user).condition == "cancelled_by_user"
+    assert element(JobStatus=3, RemoveReason=by_user, Owner="x").condition == "cancelled_by_scheduler"
+    assert element(JobStatus=3, RemoveReason=too_long).condition == "timeout"
+    assert element(JobStatus=3, RemoveReason=too_long, LastHoldReasonCode=34).condition == "out_of_memory"
+    assert element(JobStatus=3).condition == "cancelled_by_scheduler"
+
+
+def test_ends():
+    assert (element(JobStatus=4, ExitCode=0).condition, element(JobStatus=4, ExitCode=7).exit_code) == ("ok", 7)
+    killed = element(JobStatus=4, ExitBySignal=True, ExitSignal=9)
+    assert (killed.condition, killed.exit_code) == ("exit_code", 137)
+    assert element(JobStatus=2, NumJobStarts=3).restarts == 2
+
+
+def test_an_element_is_asked_for_by_its_index():
+    assert CONDOR.cancel("17_4", 'x"y')[-1] == r'ClusterId == 17 && JobferryIndex == 4 && JobBatchName == "x\"y"'
+    assert CONDOR.history(["17_4", "17_5", "18"], "")[:3] == ["condor_history", "17", "18"]
