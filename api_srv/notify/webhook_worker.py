@@ -1,8 +1,8 @@
 """The worker that sends callbacks. Mails have one of their own: neither waits for the other.
 
 Rows are taken under leases as the mails' are, and of each job only the first waiting one, so that a job's callbacks keep their order
-and two servers do not send the same one. A few threads send; one receiver gets at most `per_host` of them, and one that
-does not answer rests, so that it holds nobody else up.
+and two servers do not send the same one. A few threads send; one receiver gets at most `per_host` of them, the jobs of one account at most `per_owner`, and a receiver
+that does not answer rests, so that it holds nobody else up.
 """
 
 import logging
@@ -10,6 +10,7 @@ import random
 import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from api_srv.notify.port import SENT, UNDELIVERABLE, WAITING, WEBHOOK, OutboxSto
 from api_srv.notify.webhook_send import Outcome
 
 log = logging.getLogger(__name__)
+# What attempts are counted by.
+HOST, OWNER = "host", "owner"
 
 
 class Sender(Protocol):
@@ -40,6 +43,7 @@ class Limits:
     poll: float = 1.0
     threads: int = 16
     per_host: int = 2
+    per_owner: int = 8
     give_up: float = 3 * 86_400.0
     least_attempts: int = 5
     first_pause: float = 5.0
@@ -78,7 +82,7 @@ class Worker:
         self._bell = threading.Event()
         self._lock = threading.Lock()
         self._held: set[str] = set()
-        self._at: dict[str, int] = {}
+        self._at: Counter[tuple[str, str]] = Counter()
         self._failures: dict[str, int] = {}
         self._rests: dict[str, float] = {}
         self._threads: list[threading.Thread] = []
@@ -146,19 +150,21 @@ class Worker:
         return None
 
     def _enter(self, row: Row, host: str) -> bool:
+        limits, owner = self._limits, str(row["owner"])
         with self._lock:
-            if row["id"] in self._held or self._at.get(host, 0) >= self._limits.per_host:
+            full = self._at[HOST, host] >= limits.per_host or self._at[OWNER, owner] >= limits.per_owner
+            if full or row["id"] in self._held:
                 return False
             self._held.add(row["id"])
-            self._at[host] = self._at.get(host, 0) + 1
+            self._at.update([(HOST, host), (OWNER, owner)])
             return True
 
     def _leave(self, row: Row, host: str) -> None:
         with self._lock:
             self._held.discard(row["id"])
-            self._at[host] -= 1
-            if not self._at[host]:
-                del self._at[host]
+            self._at.subtract([(HOST, host), (OWNER, str(row["owner"]))])
+            # Only what is above zero is kept.
+            self._at = +self._at
 
     # -- one attempt ------------------------------------------------------------------------------------------------
 

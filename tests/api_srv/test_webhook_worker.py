@@ -187,6 +187,24 @@ def test_receivers_that_hang_hold_up_nobody_else(parts):
     assert all(entry["lease_by"] == "" for entry in store.rows)
 
 
+def test_an_account_with_many_receivers_that_hang_holds_up_no_other(parts):
+    store, receivers, _, _ = parts
+    gate = threading.Event()
+    hanging = [f"http://hang{number}.example/" for number in range(40)]
+    receivers.closed = dict.fromkeys(hanging, gate)
+    added(store, *[row(number, f"a{number:031x}", url, owner="eve") for number, url in enumerate(hanging)])
+    added(store, row(1, "b" * 32, "http://quick.example/"))
+    one = Worker(store, receivers, limits=Limits(poll=0.02))
+    one.start()
+    try:
+        until(lambda: receivers.got)
+        assert len([entry for entry in store.rows if entry["lease_by"] and entry["owner"] == "eve"]) == 8
+    finally:
+        gate.set()
+        one.stop(30)
+    assert receivers.got[0]["to"] == "http://quick.example/"
+
+
 def test_a_slow_receiver_does_not_lose_the_lease(parts):
     store, receivers, _, _ = parts
     gate = threading.Event()
