@@ -155,15 +155,11 @@ def judge(
         return Verdict("", message="the workload manager's queue gave no answer", ended=dict(known), answered=False)
     in_queue = _rows(document, queue)
     in_history = _rows(document, history or ())
-    # An array that was cancelled while it waited is one row: it stands for the elements that the queue says ended unstarted.
-    whole = {one.native_id: one for one in history or () if one.index is None and one.condition in _CANCELLED}
     case = _Case(history is not None, age, wished) if keeps_history else _Forgetful(age, wished)
     found = {}  # type: Dict[Optional[int], Element]
     doubtful = {}  # type: Dict[Optional[int], Element]
     for index in _indices(document):
         row, record = in_queue.get(index), in_history.get(index)
-        if record is None and row is not None and row.span:
-            record = whole.get(row.native_id)
         if not _alive(row) and index in known:
             found[index] = known[index]
             continue
@@ -350,7 +346,11 @@ def _rows(document: Mapping[str, Any], rows: Sequence[Element]) -> Dict[Optional
     indices = array.indices()
     known = indices if isinstance(indices, range) else frozenset(indices)
     for one in mine:
-        offset = places[one.native_id].offset
+        place = places[one.native_id]
+        offset = place.offset
+        if one.index is None and not one.span and one.condition in _CANCELLED:
+            # Cancelled while it waited: the row may have no expression any more, and stands for all that never began.
+            one = one._replace(span=place.span or array.span)
         if one.span:
             found.update((index + offset, one) for index in base.span_indices(one.span) if index + offset in known)
     for one in mine:

@@ -291,6 +291,8 @@ def test_an_array_cancelled_while_it_waited():
 def test_an_array_cancelled_while_it_waited_is_one_row_without_elements():
     """Measured on 22.05: the accounting has `85 CANCELLED by 1000` for it, and nothing for `85_0`."""
     queue = [done("cancelled_by_scheduler", span="0-2"), done("ok", 0, 3), live(base.RUNNING, 4)]
+    assert tracking.wanted(document(5), [done("cancelled_by_scheduler")], {}) == ["7"]
+    assert array(done("cancelled_by_scheduler"), history=[done("cancelled_by_user", 0)]).state == states.CANCELLED
     assert tracking.wanted(document(5), queue, {}) == ["7"]
     verdict = array(*queue, history=[done("cancelled_by_user", 0), done("ok", 0, 3)])
     assert {index: element.condition for index, element in verdict.ended.items()} == {
