@@ -37,6 +37,22 @@ def agent_killed_around_sbatch(flag):
     return run
 
 
+def agent_killed_between_parts(flag):
+    """An array with an index above MaxArraySize becomes two of Slurm's."""
+
+    def run(case):
+        wrappers.install(case.cluster)
+        array = {"duration": "2m", "memory_per_cpu": "50M", "array": "0-2,20000-20001"}
+        case.write(resources=array)
+        (case.folder / "job" / flag).write_text("")
+        case.submit(code=None)
+        if case.api.job(case.uuid)["state"] in ("BLOCKED", "SUBMITTING", "PREPROCESSING"):
+            case.go_on()
+        return case.check(submitted=2, ran=5)
+
+    return run
+
+
 def squeue_fails_one_in_ten(case):
     wrappers.install(case.cluster)
     case.write(["sleep 12"])
@@ -128,6 +144,18 @@ ROWS = [
         "agent05",
         "sbatch accepts the job, its answer is lost",
         agent_killed_around_sbatch("no-answer-after-sbatch"),
+        user="asmith",
+    ),
+    Row(
+        "agent06",
+        "agent killed between two parts of an array",
+        agent_killed_between_parts("die-before-part"),
+        user="asmith",
+    ),
+    Row(
+        "agent07",
+        "agent killed when the second part was accepted",
+        agent_killed_between_parts("die-after-part"),
         user="asmith",
     ),
     Row("slurm01", "squeue fails once in ten calls", squeue_fails_one_in_ten, user="asmith"),

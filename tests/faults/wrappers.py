@@ -15,6 +15,12 @@ if [ -e no-answer-after-sbatch ]; then
   rm -f no-answer-after-sbatch; /usr/bin/sbatch "$@" >/dev/null
   echo 'sbatch: error: Batch job submission failed: Socket timed out on send/recv operation' >&2; exit 1
 fi
+# The second part of an array.
+case "$*" in
+  *scripts/job.2)
+    if [ -e die-before-part ]; then rm -f die-before-part; kill -9 $PPID; exit 1; fi
+    if [ -e die-after-part ]; then rm -f die-after-part; /usr/bin/sbatch "$@" >/dev/null; kill -9 $PPID; exit 1; fi ;;
+esac
 exec /usr/bin/sbatch "$@"
 """
 
