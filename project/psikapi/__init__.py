@@ -15,7 +15,7 @@ psik's exceptions are names of jobferry's: AnException is JobferryError, SubmitE
 from project.core.errors import ClusterError as SubmitException
 from project.core.errors import JobferryError as AnException
 from project.core.errors import UserError as InvalidJobException
-from project.psikapi.config import Config, load_config
+from project.psikapi.config import Config, load_config, load_jobspec
 from project.psikapi.job import Job
 from project.psikapi.manager import JobManager
 from project.psikapi.models import (
@@ -26,7 +26,6 @@ from project.psikapi.models import (
     JobState,
     ResourceSpec,
     Transition,
-    load_jobspec,
 )
 from project.psikapi.paths import AsyncPath, RemotePath
 

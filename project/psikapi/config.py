@@ -1,4 +1,4 @@
-"""psik's configuration: where jobs get their folders, and which workload managers they go to."""
+"""psik's configuration: where jobs get their folders, and which workload managers they go to. And psik's files."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from project.core.errors import InputError, Problem, UserError
-from project.psikapi.models import BackendConfig, Model
+from project.psikapi.models import BackendConfig, JobSpec, Model
 
 DEFAULT = "default"
 Backend = str | BackendConfig | Mapping[str, Any]
@@ -92,3 +92,15 @@ def load_config(path: str | os.PathLike[str] | None = None) -> Config:
         return Config.model_validate(loaded.data)
     except InputError as error:
         raise InputError(loaded.placed(error.problems), "psik configuration") from None
+
+
+def load_jobspec(path: str | os.PathLike[str]) -> JobSpec:
+    """A specification of a file, JSON or YAML. Raises InputError with the places of its problems, UserError."""
+    from project.spec import specfile
+
+    found = specfile.load(os.fspath(path))
+    if found.kind != specfile.PSIK:
+        raise UserError(
+            f"{os.fspath(path)} is a specification of {found.kind}, not of psik.", "`jobferry run` takes it."
+        )
+    return JobSpec.model_validate(found.loaded.data)

@@ -364,12 +364,22 @@ class JobSpec(Model):
 
 
 class Callback(NamedTuple):
-    """What a callback's body says; `jobid` is psik's form of a job's id, made of the time it was recorded and its UUID."""
+    """What a callback's body says; `jobid` is the job's stamp (its UUID)."""
 
     jobid: str
     jobndx: int
     state: JobState
     info: str = ""
+
+    @classmethod
+    def model_validate(cls, data: Mapping[str, Any]) -> Callback:
+        """Of a body's JSON; what else jobferry's bodies say is left out. Raises KeyError, ValueError."""
+        return cls(str(data["jobid"]), int(data["jobndx"]), JobState(data["state"]), str(data.get("info", "")))
+
+    @classmethod
+    def model_validate_json(cls, body: str | bytes) -> Callback:
+        """Of a body, whose signature is verified already. Raises KeyError, ValueError."""
+        return cls.model_validate(json.loads(body))
 
 
 def check(data: dict[str, Any]) -> None:
@@ -380,16 +390,3 @@ def check(data: dict[str, Any]) -> None:
     if isinstance(backend, dict) and "cluster" in backend:
         data = {**data, "backend": {key: value for key, value in backend.items() if key != "cluster"}}
     psik.convert(data)
-
-
-def load_jobspec(path: str | os.PathLike[str]) -> JobSpec:
-    """A specification of a file, JSON or YAML. Raises InputError with the places of its problems, UserError."""
-    from project.core.errors import UserError
-    from project.spec import specfile
-
-    found = specfile.load(os.fspath(path))
-    if found.kind != specfile.PSIK:
-        raise UserError(
-            f"{os.fspath(path)} is a specification of {found.kind}, not of psik.", "`jobferry run` takes it."
-        )
-    return JobSpec.model_validate(found.loaded.data)

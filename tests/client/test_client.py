@@ -167,6 +167,16 @@ def test_an_error_names_the_job_that_was_recorded(alone: Client) -> None:
     assert alone.cancel(caught.value.job_uuid).state == "CANCELLED"
 
 
+def test_a_blocked_submission_goes_on_when_its_cluster_answers(alone: Client, home: Path) -> None:
+    alone.add_cluster({"name": "away", "hostname": "127.0.0.1", "port": free_port(), "workload_manager": "local"})
+    with pytest.raises(ClusterError) as caught:
+        alone.submit({**HELLO, "destination_cluster": "away"}, fallback="never")
+    here = {"transport": "local", "workdir": str(home / "jobs")}
+    alone.add_cluster({"name": "away", "hostname": "localhost", "workload_manager": "local", **here})
+    assert alone.resume(caught.value.job_uuid).cluster == "away"
+    assert alone.wait(caught.value.job_uuid, PATIENCE).ok
+
+
 def test_one_connection_for_everything(alone: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[Any] = []
     real = context_module.open_link

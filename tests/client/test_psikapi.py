@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
+from helpers.receiver import receiving
 from project import (
     AnException,
     AsyncClient,
     BackendConfig,
+    Callback,
     ClusterError,
     Config,
     InputError,
@@ -26,6 +28,7 @@ from project import (
     SubmitException,
     Transition,
     UserError,
+    verify_signature,
 )
 from project.psikapi import load_config, load_jobspec
 
@@ -186,6 +189,32 @@ def test_a_backend_by_name_and_a_cluster_of_the_inventory(run: Callable[..., Any
             await JobManager(Config(prefix=home, backend="nowhere"), client).create(JobSpec(script="true"))
 
     run(main)
+
+
+def test_a_callback_is_told_signed_listed_and_sent_again(
+    run: Callable[..., Any], home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JOBFERRY_ALLOW_PRIVATE_WEBHOOKS", "1")
+    with receiving() as receiver:
+
+        async def main(client: AsyncClient) -> None:
+            spec = JobSpec(script="true", callback=receiver.url(), cb_secret="hidden", cb_headers={"x-mine": "own"})
+            job = await JobManager(Config(prefix=home / "jobs"), client).create(spec)
+            await job.submit()
+            await job.wait(PATIENCE)
+            found = await client.deliveries(job.stamp)
+            assert [one["delivery"] for one in found] == ["sent"] * len(receiver.got)
+            before = len(receiver.got)
+            await client.replay(job.stamp, found[-1]["id"])
+            assert receiver.wait(before + 1)[-1].body == receiver.got[before - 1].body
+
+        run(main)
+        for got in receiver.got:
+            assert got.headers["x-mine"] == "own"
+            verify_signature(got.body, "hidden", got.headers["x-hub-signature-256"])
+            told = Callback.model_validate_json(got.body)
+        assert (told.state, told.jobndx) == (JobState.completed, 1)
+        assert "hidden" not in everything(home / "jobs")
 
 
 def everything(folder: Path) -> str:
