@@ -7,9 +7,11 @@ from typing import Any
 
 from project.core import history
 from project.core.api_client import ApiClient
-from project.core.errors import ApiError
+from project.core.errors import ApiError, UserError
 
 Json = dict[str, Any]
+# RFC 9110, 15.5.21.
+UNPROCESSABLE = 422
 
 
 class Journal:
@@ -34,7 +36,13 @@ class Journal:
         """Record the intent."""
 
         def work() -> None:
-            self.created = self._api.create(document)
+            try:
+                self.created = self._api.create(document)
+            except ApiError as error:
+                if error.status != UNPROCESSABLE:
+                    raise
+                # The server looks at what the input says too (a callback's address): the user's to correct, and nothing was sent.
+                raise UserError(error.message, error.hint) from error
 
         self._do(work)
 

@@ -69,3 +69,14 @@ def test_a_plan_says_who_would_be_told_and_no_secret(folder):
     assert plan.data["callback"] == "https://hooks.example, signed"
     assert SECRET not in plan.out and "kennwort" not in plan.out
     assert call("plan", "hello.yml", "--json").data["callback"] == "nobody (no callback)"
+
+
+def test_an_address_that_the_server_refuses_is_the_users_to_correct(folder):
+    """Exit code 2: nothing was sent, and there is no record of a job."""
+    text = "destination_cluster: local\nscript: 'true'\ncallback: http://127.0.0.1:9/hook\n"
+    (folder / "refused.yml").write_text(text)
+    before = call("ls", "-q").out
+    ran = call("submit", "refused.yml", code=2)
+    assert "callback" in ran.err
+    assert "Traceback" not in ran.err
+    assert call("ls", "-q").out == before
