@@ -101,6 +101,14 @@ def test_values_that_cannot_be_said(resources, key):
         LSF.directives(job_spec, {}, PATHS, UUID)
 
 
+def test_a_line_that_bsub_would_read_as_an_option_is_refused():
+    """bsub reads `#BSUB` anywhere; qsub of PBS stops at the first command."""
+    job_spec = spec(execution=["echo a\n#BSUB -q long"], env={"A": "b\n#BSUB -x"})
+    assert [problem.key for problem in LSF.value_problems(job_spec)] == ["execution[0]", "env.A"]
+    assert schedulers.get("pbs").value_problems(spec(execution=["echo a\n#PBS -q long"])) == []
+    assert LSF.value_problems(spec(execution=["echo '#BSUB'"])) == []
+
+
 @pytest.mark.parametrize(
     "option",
     ["-J x", "-o x", "-oo x", "-e x", "-K", "-I", "-Is", "-cwd /x", "-env none", "-H", "x", "-q 'a", "-pack f", "-i x"],

@@ -66,7 +66,8 @@ class Lsf(base.Scheduler):
         return lines
 
     def value_problems(self, spec: "JobSpec") -> List[Problem]:
-        return lsf_resources.problems(spec.resources)
+        """bsub reads the `#BSUB` lines of the whole script (bsub(1), job_script: its example has one at the end)."""
+        return lsf_resources.problems(spec.resources) + headers.stray(spec, self.directive_prefix, self.program)
 
     def option_problem(self, text: str) -> Tuple[str, str]:
         return lsf_resources.option_problem(text, _LONGEST)

@@ -184,11 +184,11 @@ class Pbs(base.Scheduler):
     def parse_history(self, out: str, rc: int = 0, err: str = "") -> List[base.Element]:
         return self.parse_queue(out, rc, err)
 
-    def find(self, name: str, since: str) -> List[List[str]]:  # noqa: ARG002
+    def find(self, name: str, since: str) -> List[List[str]]:  # noqa: ARG002  # `parse_find` looks for the name
         """The queue, then what is over. Names are compared here: `-N` of qselect knows only what qsub did not cut off."""
         return [
-            ["sh", "-c", _ALL.format(select='qselect -u "$(id -un)"', options="-f") + "  # " + name],
-            ["sh", "-c", _ALL.format(select='qselect -x -u "$(id -un)"', options="-x -f") + "  # " + name],
+            ["sh", "-c", _ALL.format(select='qselect -u "$(id -un)"', options="-f")],
+            ["sh", "-c", _ALL.format(select='qselect -x -u "$(id -un)"', options="-x -f")],
         ]
 
     def parse_find(self, out: str, rc: int = 0, err: str = "", name: str = "") -> List[str]:
@@ -229,6 +229,7 @@ class PbsPro(Pbs):
     """PBS Pro and OpenPBS."""
 
     dialect = PBSPRO
+    states = pbs_text.PRO_STATES
     expresses = pbs_resources.PRO
 
 
@@ -236,6 +237,7 @@ class Torque(Pbs):
     """Torque, whose jobs stay in the queue for `keep_completed` seconds after their end, and nowhere later."""
 
     dialect = TORQUE
+    states = pbs_text.TORQUE_STATES
     expresses = pbs_resources.TORQUE
     keeps_history = False
     array_lists = True

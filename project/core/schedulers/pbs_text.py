@@ -233,8 +233,11 @@ def _ending(values: Mapping[str, str], torque: bool) -> Optional[Tuple[str, Opti
 
 
 # Native state → what it means. The letter of an end says only that it is over: `_ending` tells how, from the row's other values.
-STATES = dict(LIVE)
-STATES.update(dict.fromkeys(_OVER, (base.DONE, "ok")))
+_OK = (base.DONE, "ok")
+PRO_STATES = dict(LIVE, F=_OK, X=_OK)
+TORQUE_STATES = {letter: LIVE[letter] for letter in "EHQRSTW"}
+TORQUE_STATES["C"] = _OK
+STATES = dict(PRO_STATES, C=_OK)
 
 
 def _reason(state: str, values: Mapping[str, str]) -> str:
