@@ -37,6 +37,7 @@ examples:
 def arguments(parser: argparse.ArgumentParser) -> None:
     """SPEC and the options of `run`."""
     parser.add_argument("file", metavar="SPEC", help="the job specification (JSON or YAML)")
+    parser.add_argument("-m", "--module", "--modules", metavar="MODULES", dest="module", help="a modules file (YAML)")
     parser.add_argument("--config", metavar="FILE", help="psik's configuration file (also: PSIK_CONFIG)")
     parser.add_argument(
         "--submit",
@@ -48,7 +49,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--here", action="store_true", help="let it run in the current folder (a cluster on this machine)"
     )
     submit.choices(parser)
-    parser.set_defaults(overrides=None, module=None)
 
 
 def run(session: Session) -> Answer:
@@ -70,6 +70,7 @@ def run(session: Session) -> Answer:
 
 def request(session: Session) -> "Request":
     """The request that the specification makes. Raises InputError with the places of its problems, UserError."""
+    from project import spec
     from project.engine.submission import Request
     from project.spec import specfile
 
@@ -87,7 +88,13 @@ def request(session: Session) -> "Request":
     for note in notes:
         session.output.aside(note)
     session.output.aside(f"{clean(args.file)} is a specification of {found.kind}; it goes to {clean(cluster['name'])}.")
-    return Request(loaded=_here(session, loaded, known), fallback=args.fallback, tags=tags(args.tag))
+    return Request(
+        loaded=_here(session, loaded, known),
+        modules=spec.load_modules(args.module) if args.module else None,
+        fallback=args.fallback,
+        tags=tags(args.tag),
+        modules_file=os.path.abspath(args.module) if args.module else "",
+    )
 
 
 def _configured(session: Session) -> list[str]:

@@ -7,13 +7,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from project.commands import follow
-from project.commands.base import Answer, Document, Session, tags
+from project.commands.base import Answer, Document, Session, program, tags
+from project.core.errors import InputError
 from project.core.states import FAILED, FINAL, FINISHED
 from project.render import jobs
 from project.render.text import clean
 
 if TYPE_CHECKING:
     from project.engine.submission import Request
+    from project.spec.loader import Loaded
 
 EXAMPLES = """\
 examples:
@@ -60,7 +62,7 @@ def request(session: Session) -> "Request":
     overrides = list(args.overrides or ())
     if args.cluster:
         overrides.append(f"destination_cluster={args.cluster}")
-    loaded = spec.load_input(args.file, overrides)
+    loaded = _loaded(args.file, overrides)
     if args.cluster and "destination_cluster" in loaded.marks:
         mark = replace(loaded.marks["destination_cluster"], source="--cluster")
         loaded = replace(loaded, marks={**loaded.marks, "destination_cluster": mark})
@@ -71,6 +73,20 @@ def request(session: Session) -> "Request":
         tags=tags(args.tag),
         modules_file=os.path.abspath(args.module) if args.module else "",
     )
+
+
+def _loaded(file: str, overrides: "list[str]") -> "Loaded":
+    from project import spec
+
+    try:
+        return spec.load_input(file, overrides)
+    except InputError as error:
+        from project.spec import specfile
+
+        found = specfile.foreign(file)
+        if found is not None and not error.hint:
+            error.hint = f"If it is a specification of {found.kind}: `{program()} run {file}` takes it as it is."
+        raise
 
 
 def run(session: Session) -> Answer:

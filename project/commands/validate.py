@@ -1,4 +1,7 @@
-"""Check an input file, a modules file or a clusters file. Every problem is named with its file, line, column and key."""
+"""Check an input file, a modules file, a clusters file or a specification of psik or PSI/J.
+
+Every problem is named with its file, line, column and key.
+"""
 
 import argparse
 from typing import TYPE_CHECKING
@@ -29,17 +32,21 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(session: Session) -> Answer:
     """Check; raises InputError with every problem."""
     from project import spec
-    from project.spec import files
+    from project.spec import files, specfile
 
     args = session.args
     checked = []
     kind = files.sniff(args.file)
-    if kind == "input":
+    foreign = specfile.foreign(args.file) if kind == "input" else None
+    if foreign is not None:
+        kind = f"{foreign.kind} specification"
+        foreign.convert("local", None, list(args.overrides or ()))
+    elif kind == "input":
         _expressible(session, spec.load_input(args.file, list(args.overrides or ())))
     elif kind == "modules":
         spec.load_modules(args.file)
     else:
-        spec.load_clusters(args.file)
+        spec.load_clusters_or_config(args.file)
     checked.append({"file": args.file, "kind": kind})
     if args.module:
         spec.load_modules(args.module)

@@ -98,7 +98,7 @@ def sniff(path: str | Path) -> str:
     if isinstance(data, dict):
         if any(near(stage, data) for stage in modulesfile.STAGES) and not {"execution", "script"} & set(data):
             return "modules"
-        if "workload_manager" in data or "hostname" in data:
+        if "workload_manager" in data or "hostname" in data or psikconfig.is_config(data):
             return "clusters"
     return "input"
 

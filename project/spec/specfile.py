@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from project.core import jobspec, schema
-from project.core.errors import InputError, Problem
+from project.core.errors import InputError, Problem, UserError
 from project.core.schema import key_text
 from project.core.words import did_you_mean
 from project.spec import loader, psij, psik
@@ -87,6 +87,15 @@ def load(path: str | Path) -> SpecFile:
     if kind == OWN:
         return SpecFile(kind, loaded)
     return SpecFile(kind, replace(loaded, data=_as_written(data, loaded.marks)))
+
+
+def foreign(path: str | Path) -> SpecFile | None:
+    """The specification in a file when it is another program's; None for anything else, also for what cannot be read."""
+    try:
+        found = load(path)
+    except UserError:
+        return None
+    return found if found.kind != OWN else None
 
 
 def read(path: str | Path) -> Loaded:

@@ -231,6 +231,17 @@ def test_own_inputs_run_too_and_what_is_neither_is_an_error(folder):
     assert "--wait" in call("run", spec("g.json"), "--no-submit", "--wait", code=2).err
 
 
+def test_a_specification_is_planned_and_checked_as_it_is(folder, tmp_path):
+    shown = call("plan", spec("plan.json", resources={"duration": 7})).out
+    assert "echo again >> kept" in shown or "scripts/run" in shown
+    assert "psik specification" in call("validate", "plan.json").out
+    assert "clusters" in call("validate", config(tmp_path / "psik.json")).out
+    wrong = call("validate", spec("wrong.json", resources={"duration": "1h"}), code=2)
+    assert "resources.duration" in wrong.err
+    refused = call("submit", "plan.json", code=2)
+    assert "run plan.json" in refused.err
+
+
 def test_a_psij_specification_runs(folder):
     words = {"executable": "/bin/echo", "arguments": ["a  b"], "stdout_path": "out.txt", "launcher": "single"}
     Path("psij.json").write_text(json.dumps(words))
