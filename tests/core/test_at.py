@@ -78,12 +78,17 @@ def test_a_limit_is_the_keepers():
 
 
 def test_only_what_has_a_keeper_runs():
-    out = "job 7 = x\njob 8 = y\njob 9 a z\nkeeper 8 y\n"
+    out = "job 7 = x\njob 8 = y\njob 9 a z\nkeeper 08 y\n"
     assert [(one.native_id, one.state) for one in AT.parse_queue(out)] == [("9", base.WAITING), ("8", base.RUNNING)]
 
 
+def test_a_keeper_that_does_not_know_its_number_is_known_by_its_name():
+    [one] = AT.parse_queue("job 7 = x\nkeeper 0 x\n")
+    assert (one.native_id, one.name, one.state) == ("7", "x", base.RUNNING)
+
+
 def test_one_number_may_be_two_jobs():
-    rows = AT.parse_queue("job 7 a x\nkeeper 7 y\n")
+    rows = AT.parse_queue("job 7 a x\nkeeper 07 y\n")
     assert [(one.name, one.state) for one in rows] == [("x", base.WAITING), ("y", base.RUNNING)]
 
 

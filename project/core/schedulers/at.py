@@ -126,14 +126,18 @@ class At(base.Scheduler):
         """What runs is what has a keeper; the `=` of a job without one is left over from a machine that was restarted."""
         _answered("atq", rc, err or out)
         found = {}  # type: Dict[Tuple[str, str], str]
-        for line in out.splitlines():
-            match = _QUEUE_ROW.match(line)
-            if match and match.group(1) == "keeper":
-                found[match.group(2), match.group(3)] = RUNNING
-            elif match and match.group(3) != RUNNING:
-                found.setdefault((match.group(2), match.group(4) or ""), match.group(3))
+        numbers = {}  # type: Dict[str, str]
+        for match in filter(None, map(_QUEUE_ROW.match, out.splitlines())):
+            kind, number, word, name = match.groups("")
+            if kind == "keeper":
+                # Its third word is the name; what it could not learn stands in a row before.
+                found[number.lstrip("0") or numbers.get(word, ""), word] = RUNNING
+            elif word == RUNNING:
+                numbers[name] = number
+            else:
+                found.setdefault((number, name), word)
         # A number may be another job's, too: of a spool that began anew, or root sees everybody's processes.
-        return [_element(native_id, word, name) for (native_id, name), word in found.items()]
+        return [_element(native_id, word, name) for (native_id, name), word in found.items() if native_id]
 
     def find(self, name: str, since: str) -> List[List[str]]:  # noqa: ARG002
         """Twice the same: a job that at is just starting changes its name in the spool, and one look may miss it."""

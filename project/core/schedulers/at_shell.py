@@ -147,7 +147,7 @@ if [ -n "$when" ]; then set -- "$@" -t "$when"; else set -- "$@" now; fi
 JOBFERRY_AT_SHELL=$SHELL SHELL=/bin/sh exec at "$@"
 """
 
-# Rows `job ID LETTER NAME` of what at has, and `keeper ID NAME` of what really runs.
+# Rows `job ID LETTER NAME` of what at has, and `keeper 0ID NAME` of what really runs; without ID when the keeper could not learn it.
 QUEUE = r"""
 list=$(LC_ALL=C atq) || exit
 printf '%s\n' "$list" | sed -n 's/^\([0-9][0-9]*\)[[:space:]].* \([^ ][^ ]*\) [^ ][^ ]*$/\1 \2/p' | while read -r id letter; do
@@ -155,7 +155,7 @@ printf '%s\n' "$list" | sed -n 's/^\([0-9][0-9]*\)[[:space:]].* \([^ ][^ ]*\) [^
   echo "job $id $letter $name"
 done
 for place in $(grep -lza '^JOBFERRY_AT_KEEPER=' /proc/[0-9]*/environ 2>/dev/null); do
-  tr '\0' '\n' < "$place" 2>/dev/null | sed -n 's/^JOBFERRY_AT_KEEPER=\([^ ]*\) \([0-9][0-9]*\)$/keeper \2 \1/p'
+  tr '\0' '\n' < "$place" 2>/dev/null | sed -n 's/^JOBFERRY_AT_KEEPER=\([^ ]*\) \([0-9]*\)$/keeper 0\2 \1/p'
 done
 exit 0
 """

@@ -5,7 +5,7 @@ from project.core.schedulers import base
 
 
 def row(word: str) -> str:
-    return "keeper 9 x\n" if word == "=" else f"job 9 {word} x\n"
+    return "keeper 09 x\n" if word == "=" else f"job 9 {word} x\n"
 
 
 def reads(text: str) -> dict[str, int]:
