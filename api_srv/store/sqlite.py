@@ -54,8 +54,8 @@ class SqliteStore(SqliteOutbox):
             insert_rows(connection, mails)
 
     def job(self, uuid: str) -> JobRecord | None:
-        with translated(self.database.path):
-            return _read(self.database.connection(), uuid)
+        with translated(self.database.path), self.database.using() as connection:
+            return _read(connection, uuid)
 
     def find(self, prefix: str, owner: str | None = None, limit: int = 3) -> list[str]:
         # "~" sorts after every character of a UUID.

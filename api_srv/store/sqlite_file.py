@@ -11,12 +11,14 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from api_srv.store.base import SCHEMA_VERSION, StoreError
 from project.core.files import locked
 
 BUSY_SECONDS = 30.0
+# Seconds that `close` waits for a thread that is in the middle of something.
+CLOSING_SECONDS = 5.0
 
 _SCHEMA = """
 CREATE TABLE jobs (uuid TEXT PRIMARY KEY, version INTEGER NOT NULL, last_n INTEGER NOT NULL, server_seq INTEGER NOT NULL,
@@ -59,6 +61,15 @@ def _first(connection: sqlite3.Connection) -> None:
 MIGRATIONS: tuple[Migration, ...] = (_first,)
 
 
+class _Entry(NamedTuple):
+    """A thread's connection; `guard` is held while it is used."""
+
+    pid: int
+    thread: threading.Thread
+    connection: sqlite3.Connection
+    guard: Any
+
+
 class Database:
     """One file for any number of threads and processes."""
 
@@ -67,26 +78,33 @@ class Database:
         self._migrations = migrations
         self._local = threading.local()
         self._lock = threading.Lock()
-        self._open: list[tuple[int, threading.Thread, sqlite3.Connection]] = []
+        self._open: list[_Entry] = []
         with translated(path):
             self._prepare()
 
     def connection(self) -> sqlite3.Connection:
         """This thread's connection."""
-        if getattr(self._local, "pid", None) == os.getpid():
-            connection: sqlite3.Connection = self._local.connection
-            return connection
-        return self._remember(self.fresh())
+        return self._entry().connection
+
+    def _entry(self) -> _Entry:
+        entry: _Entry | None = getattr(self._local, "entry", None)
+        return entry if entry is not None and entry.pid == os.getpid() else self._remember(self.fresh())
 
     def fresh(self) -> sqlite3.Connection:
         """A new connection, the caller's to close."""
         return sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
 
     @contextlib.contextmanager
+    def using(self) -> Iterator[sqlite3.Connection]:
+        """This thread's connection, which `close` in another thread does not close meanwhile."""
+        entry = self._entry()
+        with entry.guard:
+            yield entry.connection
+
+    @contextlib.contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
         """A transaction that holds the write lock from its beginning; an exception rolls it back."""
-        with translated(self.path):
-            connection = self.connection()
+        with translated(self.path), self.using() as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
@@ -99,31 +117,36 @@ class Database:
 
     def rows(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
         """All rows of one query."""
-        with translated(self.path):
-            return self.connection().execute(sql, values).fetchall()
+        with translated(self.path), self.using() as connection:
+            return connection.execute(sql, values).fetchall()
 
     def close(self) -> None:
-        """Close this process's connections."""
+        """Close this process's connections; one that a thread is using for longer than a few seconds stays open."""
         with self._lock:
-            mine = [connection for pid, _, connection in self._open if pid == os.getpid()]
-            self._open = [entry for entry in self._open if entry[0] != os.getpid()]
-        for connection in mine:
-            connection.close()
+            mine = [entry for entry in self._open if entry.pid == os.getpid()]
+            self._open = [entry for entry in self._open if entry.pid != os.getpid()]
+        for entry in mine:
+            # SQLite crashes the process when a connection is closed under a thread that uses it.
+            if entry.guard.acquire(timeout=CLOSING_SECONDS):
+                try:
+                    entry.connection.close()
+                finally:
+                    entry.guard.release()
         self._local = threading.local()
 
-    def _remember(self, connection: sqlite3.Connection) -> sqlite3.Connection:
-        self._local.pid = os.getpid()
-        self._local.connection = connection
+    def _remember(self, connection: sqlite3.Connection) -> _Entry:
+        entry = _Entry(os.getpid(), threading.current_thread(), connection, threading.RLock())
+        self._local.entry = entry
         with self._lock:
             kept = []
-            for entry in self._open:
-                if entry[0] == os.getpid() and not entry[1].is_alive():
-                    entry[2].close()
+            for other in self._open:
+                if other.pid == os.getpid() and not other.thread.is_alive():
+                    other.connection.close()
                 else:
                     # A connection from before a fork is kept: closing it here would be using it.
-                    kept.append(entry)
-            self._open = [*kept, (os.getpid(), threading.current_thread(), connection)]
-        return connection
+                    kept.append(other)
+            self._open = [*kept, entry]
+        return entry
 
     def _prepare(self) -> None:
         wanted = len(self._migrations)

@@ -3,6 +3,8 @@
 import os
 import sqlite3
 import stat
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -146,3 +148,40 @@ def test_a_full_database_is_said_and_works_again(tmp_path: Path) -> None:
     store.put_cluster("", {"name": "c"})
     assert [one.document for one in store.clusters([""])] == [{"name": "c"}]
     store.close()
+
+
+CLOSED_WHILE_USED = """
+import sys, threading
+from api_srv.store.base import StoreError
+from api_srv.store.sqlite_file import Database
+
+for number in range(30):
+    database = Database(sys.argv[1])
+    begun = threading.Event()
+
+    def use(database=database, begun=begun):
+        try:
+            while True:
+                with database.write() as connection:
+                    connection.execute("INSERT OR REPLACE INTO secrets VALUES ('a', x'00')")
+                    begun.set()
+                database.rows("SELECT * FROM secrets, secrets, jobs")
+        except StoreError:
+            # It is closed: a message, not a crash.
+            pass
+
+    thread = threading.Thread(target=use, daemon=True)
+    thread.start()
+    assert begun.wait(30)
+    database.close()
+    thread.join(30)
+    assert not thread.is_alive()
+print("done", flush=True)
+"""
+
+
+def test_a_database_that_is_closed_under_a_busy_thread_does_not_crash(tmp_path: Path) -> None:
+    """A client that fails closes its database while its journal still writes; SQLite ended the process then."""
+    code = [sys.executable, "-c", CLOSED_WHILE_USED, str(tmp_path / "x.sqlite")]
+    done = subprocess.run(code, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout.splitlines()[-1:]) == (0, ["done"]), done.stderr[-2000:]
