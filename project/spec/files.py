@@ -11,7 +11,7 @@ from project.core import clusters, jobspec, modulesfile, schema
 from project.core.errors import InputError, Problem
 from project.core.modulesfile import Modules, Step
 from project.core.words import did_you_mean, near
-from project.spec import psikconfig, share, specfile
+from project.spec import share
 from project.spec.loader import Loaded, load
 from project.spec.marks import Mark
 
@@ -59,6 +59,9 @@ def load_clusters(path: str | Path) -> list[dict[str, Any]]:
 
 def load_clusters_or_config(path: str | Path) -> tuple[list[dict[str, Any]], list[str]]:
     """As `load_clusters`, also from psik's configuration file; and notes for people."""
+    # A submission needs none of the readers of other programs' files.
+    from project.spec import psikconfig, specfile
+
     loaded = specfile.read(path)
     return psikconfig.convert(loaded) if psikconfig.is_config(loaded.data) else (_clusters(loaded), [])
 
@@ -98,7 +101,8 @@ def sniff(path: str | Path) -> str:
     if isinstance(data, dict):
         if any(near(stage, data) for stage in modulesfile.STAGES) and not {"execution", "script"} & set(data):
             return "modules"
-        if "workload_manager" in data or "hostname" in data or psikconfig.is_config(data):
+        # `prefix` is psik's configuration.
+        if {"workload_manager", "hostname", "prefix"} & set(data):
             return "clusters"
     return "input"
 
