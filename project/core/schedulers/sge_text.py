@@ -62,8 +62,9 @@ def _table() -> Dict[str, Tuple[str, str]]:
         (_AGAIN, "preempted"),
         ((30,), "exit_code"),
         (_KILLED, "cancelled_by_scheduler"),
-        ((_LIMIT, 43, 44), "timeout"),
-        ((45, 46, 47), "out_of_memory"),
+        # 44 and 47 are Univa Grid Engine's: h_rt, h_rss. Of others the words beside the code tell (`_killed`).
+        ((_LIMIT, 44), "timeout"),
+        ((47,), "out_of_memory"),
     )
     for codes, condition in ends:
         table.update((failed_word(code), (base.DONE, condition)) for code in codes)
