@@ -55,6 +55,16 @@ def test_what_flux_cannot_share_out_or_do_is_refused():
     assert refused(Resources(memory_per_node=2**30, qos="x")) == ["resources.memory_per_node", "resources.qos"]
 
 
+def test_a_line_that_flux_would_take_for_a_directive_is_refused():
+    def refused_lines(*lines, **env):
+        job = spec(env=env)._replace(execution=list(lines))
+        return [problem.key for problem in base.refusals(FLUX, job)]
+
+    assert refused_lines("cat > x <<E\n# flux: -N4\nE") == ["execution[0]"]
+    assert refused_lines("true", X="a\nFLUX: b") == ["env.X"]
+    assert refused_lines("# flux: -N4", "echo a; flux: b\n conflux: c") == []
+
+
 def test_the_other_needs():
     resources = Resources(
         seconds=90, queue="batch", account='1"x', constraint="hw|big", begin="2031-01-31T18:30", priority=20, signal=Signal("USR1", 60)

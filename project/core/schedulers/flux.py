@@ -65,6 +65,8 @@ _AWAY = re.compile(
 )
 _GONE = re.compile(r"inactive|unknown (job ?)?id|unknown job|no such job", re.IGNORECASE)
 _STATS = re.compile(r"(\d{1,9}) (running|pending)")
+# RFC 36: a line anywhere in the script that would be taken for a directive, and an error after the first line that is none.
+_DIRECTIVE = re.compile(r"\n[^A-Za-z0-9\n]*(?:flux|FLUX):")
 # What jobferry gives itself, and what would give the job another form or keep the submission waiting.
 _OWNED = ("job-name", "output", "error", "input", "cwd", "wrap", "dry-run", "wait", "watch", "cc", "bcc")
 # Option → the fields of Resources that it says too.
@@ -131,6 +133,12 @@ class Flux(base.Scheduler):
         if resources.priority is not None and not 1 <= resources.priority <= HIGHEST_URGENCY:
             message = "is {}, but an urgency of Flux is 1 to {}.".format(resources.priority, HIGHEST_URGENCY)
             found.append(Problem("resources.priority", message, resources.priority, "16 is the default."))
+        texts = [("execution[{}]".format(number), line) for number, line in enumerate(spec.execution)]
+        texts += [("env." + name, value) for name, value in spec.env.items()]
+        message = "has a line that begins with 'flux:', which Flux would take for a directive."
+        found += [
+            Problem(key, message, None, "Put a word before it.") for key, text in texts if _DIRECTIVE.search(text)
+        ]
         return found
 
     def option_problem(self, text: str) -> Tuple[str, str]:
