@@ -81,7 +81,9 @@ def _script(draft: Draft, spec: Fields) -> None:
         return
     text, added = conversion.with_shebang(script)
     if added:
-        draft.notes.append("The script has no shebang: bash runs it, or sh where there is none.")
+        old = isinstance(spec.data.get("backend"), dict) or "client_secret" in spec.data
+        hint = " psik 1.2 would take rc: begin it with `#!/usr/bin/env rc` if it is for that." if old else ""
+        draft.notes.append("The script has no shebang: bash runs it, or sh where there is none." + hint)
     draft.put("script", text, "script")
 
 

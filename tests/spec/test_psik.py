@@ -158,6 +158,8 @@ def test_no_secret_is_in_a_message():
 def test_a_script_without_shebang_is_for_bash_and_for_sh_where_there_is_none(tmp_path):
     found = psik.convert({"script": "[[ a == a ]] && echo ${BASH_VERSION:+bash} $1\n"})
     assert any("bash" in note for note in found.notes)
+    old = psik.convert({"script": "echo", "backend": {"type": "slurm"}})
+    assert "rc" in old.notes[0]
     path = tmp_path / "run"
     path.write_text(found.data["script"])
     path.chmod(0o755)
