@@ -34,11 +34,11 @@ def put(services: Services, account: Account, name: str, body: Document) -> Docu
 
     Raises RefusedError: 422, 403 when a plain account names a shared cluster.
     """
-    from project.core import schema
+    from project.core.clusters import problems
 
     document = {key: value for key, value in body.items() if key not in ADDED}
     document.setdefault("name", name)
-    checks.refuse(schema.problems(document, schema.load("cluster")))
+    checks.refuse(problems(document))
     if document["name"] != name:
         raise unacceptable("name", f"it is {document['name']!r}, but the address says {name!r}")
     if not account.admin and _shared(services, name):

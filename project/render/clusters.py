@@ -77,6 +77,7 @@ def page(cluster: Cluster, output: Output) -> str:
         ("user name", clean(cluster.get("username") or "")),
         ("work folder", clean(cluster.get("workdir") or ("" if here(cluster) else "$HOME/.jobferry/jobs"))),
         ("python", clean(cluster.get("python") or "")),
+        ("launcher", clean(cluster.get("launcher") or "")),
         ("retry", ", ".join(f"{clean(k)} {clean(v)}" for k, v in (cluster.get("retry") or {}).items())),
         ("profile", "\n".join(clean(line) for line in _profile(profile))),
         *[(clean(key).replace("_", " "), _shown(key, value)) for key, value in status.items() if _plain(value)],

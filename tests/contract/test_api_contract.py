@@ -301,6 +301,8 @@ def test_clusters_come_and_go(api: ApiClient) -> None:
     api.put_cluster(cluster)
     with refused(422, "workload_manager"):
         api.put_cluster({**CLUSTER, "workload_manager": "abacus"})
+    with refused(422, "profile.body"):
+        api.put_cluster({**CLUSTER, "profile": {"body": "{{exectuion}}"}})
     with refused(422, "hostname"):
         api.put_cluster({"name": "x", "workload_manager": "slurm"})
     with refused(404):
