@@ -146,7 +146,9 @@ def test_arrays(array, pro, torque):
 
 def test_the_schedulers_words_go_to_a_file_of_each_element():
     plain = PRO.submit("/w/x/scripts/job", spec(), {})
-    assert plain == ["qsub", "-S", "/bin/sh", "-j", "oe", "-o", "/w/x/log/scheduler", "/w/x/scripts/job"]
+    assert plain == ["qsub", "-f", "-S", "/bin/sh", "-j", "oe", "-o", "/w/x/log/scheduler", "/w/x/scripts/job"]
+    # -f: no process stays behind that submits for a qsub that was killed. To Torque it says that the job is fault tolerant.
+    assert "-f" not in TORQUE.submit("/w/x/scripts/job", spec(), {})
     array = spec(Resources(array=Array("0-3")))
     assert "/w/x/log/scheduler.^array_index^" in PRO.submit("/w/x/scripts/job", array, {})
     assert "/w/x/log/scheduler" in TORQUE.submit("/w/x/scripts/job", array, {})

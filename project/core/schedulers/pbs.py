@@ -139,7 +139,10 @@ class Pbs(base.Scheduler):
         if spec.resources.array is not None and self.dialect != TORQUE:
             # Torque appends `-<index>` itself (src/server/job_func.c, job_clone).
             words += ".^array_index^"
-        return ["qsub", "-S", "/bin/sh", "-j", "oe", "-o", words, script]
+        # Without -f PBS Pro's first qsub leaves a process behind that hands over later ones; it keeps open files of ours, and
+        # submits what a qsub that was killed has told it (src/cmds/qsub_sup.c, do_daemon_stuff). To Torque -f is another thing.
+        alone = ["-f"] if self.dialect == PBSPRO else []
+        return ["qsub", *alone, "-S", "/bin/sh", "-j", "oe", "-o", words, script]
 
     def array_limit(self) -> List[str]:
         return ["qstat", "-B", "-f"]
