@@ -3,7 +3,7 @@
 import shlex
 from typing import Any, Dict, List
 
-from project.core import profiles, schedulers, schema
+from project.core import schema
 from project.core.errors import InputError, Problem
 from project.core.jobspec import texts
 
@@ -18,6 +18,9 @@ def problems(document: Any) -> List[Problem]:
 
 def meaning(document: Dict[str, Any]) -> List[Problem]:
     """What the schema cannot say of a document that it has nothing against."""
+    # All workload managers are looked at only where a cluster is checked: they cost a cold start.
+    from project.core import profiles, schedulers
+
     found = profiles.problems(document, schedulers.SCHEDULERS.get(str(document.get("workload_manager"))))
     launcher = document.get("launcher")
     try:
