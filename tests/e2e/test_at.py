@@ -1,6 +1,7 @@
 """Jobs of POSIX at, over SSH, on a real atd. What runs side by side is submitted first, then waited for."""
 
 import contextlib
+import json
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -28,11 +29,6 @@ JOBS: dict[str, dict[str, Any]] = {
     "running": {"execution": LONG},
     "lost": {"execution": [f"{MARK}9"]},
     "batch": {"execution": ["true"], "resources": {"queue": "b"}},
-    "python": {
-        "execution": None,
-        "job": None,
-        "script": "#!/usr/bin/env python3\nimport sys\nprint(6 * 7)\nsys.exit(4)\n",
-    },
 }
 
 Submit = Callable[..., dict[str, Any]]
@@ -123,10 +119,16 @@ def test_an_exit_code(ended):
     assert "`sh -c 'exit 3'`" in document["message"]
 
 
-def test_a_script_in_python(cli, ended):
-    document = ended("python")
+def test_a_specification_of_psik(cli, testbed, tmp_path):
+    """Resources as psik always has them; the script is a program of its own."""
+    resources = {"duration": "2", "node_count": 1, "processes_per_node": 2, "cpu_cores_per_process": 1}
+    script = "#!/usr/bin/env python3\nimport os, sys\nprint(os.environ['jobndx'], 6 * 7)\nsys.exit(4)\n"
+    path = tmp_path / "spec.json"
+    path.write_text(json.dumps({"name": "psik", "script": script, "resources": resources, "backend": "at"}))
+    answer = cli.json("run", path, "--cluster", "tau", "--username", "jdoe", "--private-key", testbed.key())
+    document = cli.until(answer["job_uuid"])
     assert end(document) == ("FAILED", "exit_code", 4)
-    assert cli.run("logs", document["job_uuid"]).out == "42\n"
+    assert cli.run("logs", document["job_uuid"]).out == "1 42\n"
 
 
 def test_a_script_that_is_killed(ended):
