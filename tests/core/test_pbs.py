@@ -321,6 +321,8 @@ def test_an_element_that_the_server_has_forgotten_does_not_take_its_arrays_exit_
         ({"Hold_Types": "o"}, base.HELD, "by an administrator: Hold_Types = o"),
         ({"Hold_Types": "s", "substate": 22}, base.WAITING, ""),
         ({"Hold_Types": "l"}, base.WAITING, ""),
+        ({"Hold_Types": "a"}, base.WAITING, ""),
+        ({"Hold_Types": "ul"}, base.HELD, "by the user: Hold_Types = u"),
     ],
 )
 def test_who_holds_a_job(values, state, reason):

@@ -192,8 +192,8 @@ def _element(job: _Id, values: Mapping[str, str], torque: bool) -> Optional[Elem
     else:
         state, condition = LIVE.get(letter, (base.UNKNOWN, ""))
         code = None
-        if letter == "H" and (values.get("substate") == _DEPENDS or values.get("Hold_Types") == "l"):
-            # It waits for other jobs, or (Torque) for its turn under the throttle of its array: nobody holds it.
+        if letter == "H" and (values.get("substate") == _DEPENDS or re.match(r"[al]+\Z", values.get("Hold_Types", ""))):
+            # It waits for other jobs, or (Torque) for the rest of its array (a), or its turn under the throttle (l): nobody holds it.
             state = base.WAITING
     return Element(
         job.native_id, job.index, letter, state, condition, code, _reason(state, values), _fields(job, letter, values),
@@ -242,7 +242,7 @@ STATES = dict(PRO_STATES, C=_OK)
 
 def _reason(state: str, values: Mapping[str, str]) -> str:
     if state == base.HELD:
-        # qhold(1B): u = user, o = operator, s = system, a = a failed dependency, p = bad password.
+        # qhold(1B): u = user, o = operator, s = system, p = bad password.
         holds = values.get("Hold_Types", "")
         if "o" in holds.replace("none", "") or "s" in holds:
             return "by an administrator: Hold_Types = {}".format(holds)
