@@ -25,7 +25,8 @@ def problems(spec: JobSpec, cluster: dict[str, Any]) -> list[Problem]:
     from project.core.schedulers.base import refusals
 
     scheduler = schedulers.of_cluster(cluster)
-    return refusals(scheduler, spec) or arrays.problems(spec, scheduler, cluster)
+    found = refusals(scheduler, spec) or arrays.problems(spec, scheduler, cluster)
+    return found or scheduler.cluster_problems(spec, cluster)
 
 
 def asks(spec: JobSpec) -> bool:

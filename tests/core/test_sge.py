@@ -107,6 +107,10 @@ def test_which_parallel_environment_a_cluster_has():
         with pytest.raises(UserError, match="parallel_environment") as caught:
             SGE.directives(job, cluster, PATHS, UUID)
         assert "qconf -spl" in caught.value.hint
+        [problem] = SGE.cluster_problems(job, cluster)
+        assert problem.key in {"resources.ranks", "resources.distribution"}
+        assert "parallel_environment" in problem.message
+    assert SGE.cluster_problems(spread, CLUSTER) == []
 
 
 def test_the_other_needs():

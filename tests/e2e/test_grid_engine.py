@@ -227,7 +227,7 @@ def test_a_time_limit(ended):
     ("resources", "code", "words"),
     [
         ({"queue": "nope"}, 3, 'unknown queue "nope"'),
-        ({"ranks": 2, "distribution": "scattered"}, 3, "parallel_environment"),
+        ({"ranks": 2, "distribution": "scattered"}, 2, "parallel_environment"),
         ({"nodes": 2}, 2, "resources.nodes"),
         ({"qos": "high"}, 2, "resources.qos"),
     ],

@@ -126,6 +126,10 @@ class Scheduler:
         """Values that it cannot express of fields that it can (two nodes of one machine); keys as `resources.nodes`."""
         return []
 
+    def cluster_problems(self, spec: "JobSpec", cluster: Mapping[str, Any]) -> List[Problem]:  # noqa: ARG002
+        """What the job needs and the cluster's entry does not say; `directives` raises UserError for it."""
+        return []
+
     def option_problem(self, text: str) -> Tuple[str, str]:
         """What is wrong with one entry of `scheduler_options` (it sets what jobferry sets itself, …) and a hint; ("", "") = fine."""
         raise NotImplementedError

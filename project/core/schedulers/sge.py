@@ -85,6 +85,18 @@ class Sge(base.Scheduler):
     def value_problems(self, spec: "JobSpec") -> List[Problem]:
         return _placement_problems(spec.resources) + _other_problems(spec.resources) + _script_problems(spec)
 
+    def cluster_problems(self, spec: "JobSpec", cluster: Mapping[str, Any]) -> List[Problem]:
+        resources = spec.resources
+        try:
+            if _slots(resources) > 1:
+                _environment(resources, cluster)
+        except UserError as error:
+            names = ("distribution", "ranks", "ranks_per_node", "threads_per_rank")
+            name = next(name for name in names if getattr(resources, name) is not None)
+            message = "cannot be placed: {}".format(error.message)
+            return [Problem("resources." + name, message, getattr(resources, name), error.hint)]
+        return []
+
     def option_problem(self, text: str) -> Tuple[str, str]:
         return sge_options.option_problem(text)
 
