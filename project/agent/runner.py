@@ -20,6 +20,9 @@ _BARE = ["-E", "-s", "-S"]
 _OVERRIDING = re.compile(
     r"(SQUEUE|SACCT|SINFO|SCANCEL)_|SBATCH_(JOB_NAME|ARRAY_INX|WAIT|TIMELIMIT|OUTPUT|ERROR|INPUT|OPEN_MODE|REQUEUE|NO_REQUEUE)\Z"
     r"|SLURM_TIME_FORMAT\Z"
+    # bsub would say nothing, say it elsewhere, or only check what it is given (LSF's "Environment variable reference");
+    # qsub would take other lines for its options, and qstat of Torque would hide jobs that are being routed (qsub(1B), qstat(1B)).
+    r"|BSUB_(QUIET2?|STDERR|CHK_RESREQ)\Z|PBS_(DPREFIX|QSTAT_EXECONLY)\Z"
 )
 _RUN_FROM_FOLDER = "import sys; sys.path.insert(0, {!r}); from project.agent.__main__ import main; sys.exit(main())"
 

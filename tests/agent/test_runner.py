@@ -7,7 +7,17 @@ from project.agent.runner import Runner
 
 @pytest.mark.parametrize(
     "name",
-    ["SBATCH_JOB_NAME", "SBATCH_ARRAY_INX", "SBATCH_WAIT", "SQUEUE_PARTITION", "SACCT_FORMAT", "SLURM_TIME_FORMAT"],
+    [
+        "SBATCH_JOB_NAME",
+        "SBATCH_ARRAY_INX",
+        "SBATCH_WAIT",
+        "SQUEUE_PARTITION",
+        "SACCT_FORMAT",
+        "SLURM_TIME_FORMAT",
+        "BSUB_QUIET",
+        "BSUB_STDERR",
+        "PBS_DPREFIX",
+    ],
 )
 def test_defaults_that_would_change_our_meaning_are_dropped(monkeypatch, tmp_path, name):
     monkeypatch.setenv(name, "of-the-login")
