@@ -22,7 +22,6 @@ def refused(resources=None, options=()):
 @pytest.mark.parametrize(
     ("begin", "when"),
     [
-        ("", ""),
         ("2031-01-31", "203101310000"),
         ("2031-01-31T18:30", "203101311830"),
         ("2031-01-31T18:30:01", "203101311831"),
@@ -30,18 +29,19 @@ def refused(resources=None, options=()):
     ],
 )
 def test_a_time_is_rounded_up_to_a_minute(begin, when):
-    assert AT.submit("/w/scripts/job", spec(Resources(begin=begin)), {})[-2] == when
+    argv = AT.submit("/w/scripts/job", spec(Resources(begin=begin)), {})
+    assert argv == ["env", "SHELL=/bin/sh", "at", "-M", "-f", "/w/scripts/job.at", "-t", when]
 
 
 def test_the_queue_is_the_users_option_the_need_or_the_clusters():
     def queue(resources, options, **cluster):
         job = spec(resources)._replace(scheduler_options=options)
-        return AT.submit("/w/scripts/job", job, cluster)[-3]
+        return AT.submit("/w/scripts/job", job, cluster)[6:]
 
-    assert queue(Resources(), []) == ""
-    assert queue(Resources(), [], partition="b") == "b"
-    assert queue(Resources(queue="c"), [], partition="b") == "c"
-    assert queue(Resources(), ["-q d"], partition="b") == "d"
+    assert queue(Resources(), []) == ["now"]
+    assert queue(Resources(), [], partition="b") == ["-q", "b", "now"]
+    assert queue(Resources(queue="c"), [], partition="b") == ["-q", "c", "now"]
+    assert queue(Resources(), ["-q d"], partition="b") == ["-q", "d", "now"]
 
 
 def test_what_at_cannot_do_is_named():
@@ -58,7 +58,7 @@ def test_what_at_cannot_do_is_named():
 @pytest.mark.parametrize("shell", ["sh", "bash"])
 def test_its_texts_are_shell(shell, tmp_path):
     texts = [at_shell.given("x", ODD), at_shell.keeper("x", ODD, ODD, 60), at_shell.keeper("x", ODD, ODD, None)]
-    texts += [at_shell.SUBMIT, at_shell.QUEUE, at_shell.FIND, at_shell.CANCEL, at_shell.REFUSE, at_shell.FACTS]
+    texts += [at_shell.QUEUE, at_shell.FIND, at_shell.CANCEL, at_shell.REFUSE, at_shell.FACTS]
     for text in texts:
         done = subprocess.run([shell, "-n"], input=text, text=True, check=False, stderr=subprocess.PIPE, cwd=tmp_path)
         assert (done.returncode, done.stderr) == (0, "")

@@ -20,7 +20,10 @@ LONG = [f"{MARK} & {MARK}"]
 LATER = (datetime.now() + timedelta(days=2)).strftime("%Y-%m-%dT%H:%M:%S")
 DEAF = "trap '' TERM; while :; do sleep 1; done"
 JOBS: dict[str, dict[str, Any]] = {
-    "good": {"execution": ["cat input.txt > result.txt", 'echo "$JOBFERRY_NATIVE_ID"'], "output": ["result.txt"]},
+    "good": {
+        "execution": ["cat input.txt > result.txt", 'echo "$JOBFERRY_NATIVE_ID $SHELL"'],
+        "output": ["result.txt"],
+    },
     "exit": {"execution": ["true", "sh -c 'exit 3'", "true"]},
     "killed": {"execution": ["kill -9 $$"]},
     "limit": {"execution": LONG, "resources": {"duration": "2s"}},
@@ -110,7 +113,7 @@ def test_success_and_its_output(cli, ended, tmp_path):
     assert end(document) == ("FINISHED", "ok", 0)
     cli.run("retrieve", document["job_uuid"], "-o", tmp_path)
     assert (tmp_path / "result.txt").read_text() == "ferried\n"
-    assert cli.run("logs", document["job_uuid"]).out.strip() == document["native_id"]
+    assert cli.run("logs", document["job_uuid"]).out == f"{document['native_id']} /bin/bash\n"
 
 
 def test_an_exit_code(ended):

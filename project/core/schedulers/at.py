@@ -49,6 +49,7 @@ class At(base.Scheduler):
     expresses = frozenset(_SAID)
     keeps_history = False
     throttles = False
+    nodes_expression = "1"
     # There are no arrays; the keeper sets the second one.
     array_index_variable = "JOBFERRY_AT_INDEX"
     job_id_variable = "JOBFERRY_AT_ID"
@@ -91,19 +92,21 @@ class At(base.Scheduler):
         return ["queue"] if _queue_option(text) else []
 
     def files(self, spec: "JobSpec", cluster: Mapping[str, Any], paths: "JobPaths", uuid: str) -> Dict[str, str]:  # noqa: ARG002
-        """`at`, what at is given, and `keeper`, what at runs."""
+        """`job.at`, what at is given, and `keeper`, what at runs."""
         name = job_name(uuid, spec.name)
         bell = os.path.join(os.path.dirname(paths.workdir.rstrip("/")), "bell")
         return {
-            "at": at_shell.given(name, paths.folder),
+            "job.at": at_shell.given(name, paths.folder),
             "keeper": at_shell.keeper(name, paths.folder, bell, spec.resources.seconds),
         }
 
     def submit(self, script: str, spec: "JobSpec", cluster: Mapping[str, Any]) -> List[str]:
-        """A `begin` in the past is now: at takes such a time (measured on 3.2.5)."""
+        """A `begin` in the past is now: at takes such a time (measured on 3.2.5). Nothing is mailed (`-M`)."""
+        argv = ["env", "SHELL=/bin/sh", "at", "-M", "-f", script + ".at"]
         options = [letter for letter in map(_queue_option, spec.scheduler_options) if letter]
         queue = (options or [spec.resources.queue or str(cluster.get("partition") or "")])[-1]
-        return ["sh", "-c", at_shell.SUBMIT, "at", queue, _when(spec.resources.begin), script]
+        argv += ["-q", queue] if queue else []
+        return argv + (["-t", _when(spec.resources.begin)] if spec.resources.begin else ["now"])
 
     def submitted(self, rc: int, out: str, err: str) -> str:
         ids = _JOB.findall(err + "\n" + out)
@@ -208,8 +211,6 @@ def _queue_option(text: str) -> str:
 
 def _when(begin: str) -> str:
     """The time as `at -t` takes it, rounded up to a whole minute."""
-    if not begin:
-        return ""
     moment = local_time(begin)
     if moment.second:
         moment += datetime.timedelta(seconds=60 - moment.second)

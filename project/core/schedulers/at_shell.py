@@ -11,7 +11,7 @@ at(1) neither tells how a job ended nor ends one that runs, and has no time limi
   `condition timeout`, ends all of the job's processes by TERM, and by KILL three seconds later;
 - when the script was killed and could not write `facts/ended.N` (`core.script`), the keeper writes it.
 
-What at is given (`scripts/at`) has the job's name and, in octal, its folder in comments: `at -c` shows them again.
+What at is given (`scripts/job.at`) has the job's name and, in octal, its folder in comments: `at -c` shows them again.
 Needs /proc, setsid(1) and a grep with -z, as every Linux has.
 """
 
@@ -49,9 +49,9 @@ if [ -z "$JOBFERRY_AT_KEEPER" ]; then
 fi
 jobferry_mark=$JOBFERRY_AT_KEEPER
 unset JOBFERRY_AT_KEEPER
-# Where at used the login's shell, it was told /bin/sh.
-if [ -n "$JOBFERRY_AT_SHELL" ]; then SHELL=$JOBFERRY_AT_SHELL; export SHELL; fi
-unset JOBFERRY_AT_SHELL
+# at was told /bin/sh, for some have the login's shell read what they are given.
+jobferry_shell=$(getent passwd "$(id -un)" 2>/dev/null | cut -d: -f7)
+if [ -n "$jobferry_shell" ]; then export SHELL="$jobferry_shell"; fi
 
 jobferry_why=
 trap 'jobferry_why=${{jobferry_why:-cancelled_by_user}}' USR1
@@ -136,15 +136,6 @@ jobferry_stop() {
     jobferry_try=$(( jobferry_try + 1 ))
   done
 }
-"""
-
-# $1 queue, $2 when (CCYYMMDDhhmm, "" = now), $3 the job's script.
-SUBMIT = r"""
-queue=$1 when=$2
-set -- -M -f "${3%/*}/at"
-[ -z "$queue" ] || set -- "$@" -q "$queue"
-if [ -n "$when" ]; then set -- "$@" -t "$when"; else set -- "$@" now; fi
-JOBFERRY_AT_SHELL=$SHELL SHELL=/bin/sh exec at "$@"
 """
 
 # Rows `job ID LETTER NAME` of what at has, and `keeper 0ID NAME` of what really runs; without ID when the keeper could not learn it.
@@ -235,7 +226,7 @@ LC_ALL=C atq | sed -n 's/^[0-9][0-9]*[[:space:]].* \([^ ][^ ]*\) [^ ][^ ]*$/queu
 
 
 def given(name: str, folder: str) -> str:
-    """What at is given: `scripts/at`."""
+    """What at is given: `scripts/job.at`."""
     octal = "".join("\\0{:03o}".format(byte) for byte in folder.encode("utf-8", "surrogateescape"))
     return _INPUT.format(
         name_line=NAME,

@@ -71,6 +71,7 @@ class Htcondor(base.Scheduler):
     states = htcondor_text.STATES
     program = "condor_submit"
     throttles = False
+    nodes_expression = "1"
     expresses = frozenset(
         (
             "array", "seconds", "nodes", "ranks", "ranks_per_node", "threads_per_rank", "memory_per_cpu", "memory_per_node",
