@@ -25,7 +25,10 @@ tail -n 1 {status}
 
 
 def write(paths: JobPaths, spec: JobSpec, root: str) -> None:
-    """Write `scripts/run` (of a job with a `script`), `scripts/cancel` and `scripts/submit`. Raises OSError."""
+    """Write `scripts/run` (of a job with a `script`), `scripts/cancel` and `scripts/submit`. Raises OSError.
+
+    Only the first is synced: the job does not need the others.
+    """
     if spec.script:
         files.write_atomic(paths.run, payload.run_text(spec.script).encode("utf-8", "surrogateescape"), 0o700)
     words = {
@@ -36,4 +39,4 @@ def write(paths: JobPaths, spec: JobSpec, root: str) -> None:
         "status": quote(paths.status_csv),
     }
     for path, text in ((paths.script_cancel, _CANCEL), (paths.script_submit, _SUBMIT)):
-        files.write_atomic(path, text.format(name=os.path.basename(path), **words), 0o700)
+        files.write_atomic(path, text.format(name=os.path.basename(path), **words), 0o700, sync=False)
