@@ -28,7 +28,7 @@ def last(agent, uuid):
 
 def test_jobs_run_and_end_with_their_exit_codes(agent, flux):
     good, bad = new_uuid(), new_uuid()
-    agent.submit(good, ['[ "$JOBFERRY_NATIVE_ID" = f1z1 ]'], cluster=flux.cluster, resources=RESOURCES)
+    agent.submit(good, ['[ "$JOBFERRY_NATIVE_ID $nodes" = "f1z1 2" ]'], cluster=flux.cluster, resources=RESOURCES)
     agent.submit(bad, ["exit 3"], cluster=flux.cluster)
     assert agent.wait_state(good, "FINISHED", "FAILED") == "FINISHED"
     assert agent.wait_state(bad, "FINISHED", "FAILED") == "FAILED"

@@ -30,7 +30,9 @@ def main(state: str, name: str, words: "list[str]") -> None:
     store = Store(state)
     store.call(name)
     verb, *rest = words
-    {"batch": batch, "jobs": jobs, "cancel": cancel, "job": urgency, "resource": resources}[verb](store, rest)
+    {"batch": batch, "jobs": jobs, "cancel": cancel, "job": urgency, "resource": resources, "getattr": attribute}[verb](
+        store, rest
+    )
 
 
 def batch(store: Store, words: "list[str]") -> None:
@@ -151,3 +153,8 @@ def resources(store: Store, words: "list[str]") -> None:  # noqa: ARG001  # as t
     assert words[0] == "list"
     assert set(words[1:]) == {"-n", "--states=free,allocated,down", "--format={state} {nnodes} {ncores}"}
     print("free 3 12\nallocated 1 4\ndown 0 0")
+
+
+def attribute(store: Store, words: "list[str]") -> None:  # noqa: ARG001  # as the others
+    assert words == ["size"]
+    print(2)

@@ -86,6 +86,8 @@ class Flux(base.Scheduler):
     states = _STATES
     program = "flux"
     launcher = "flux run"
+    # The job's own instance has a broker on each of its nodes (flux-broker-attributes(7), size).
+    nodes_expression = "$(flux getattr size 2>/dev/null)"
     directive_prefix = "#flux:"
     throttles = False
     expresses = frozenset(

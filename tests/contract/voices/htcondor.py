@@ -54,7 +54,7 @@ VOICE = Voice(
     native_id="1351043",
     rejected=(1, "", "ERROR: Failed to parse command file (line 3)."),
     words="Failed to parse command file (line 3)",
-    away=(1, "", "-- Failed to fetch ads from: <127.0.0.1:9618?addrs=127.0.0.1-9618> : submit01\n"),
+    away=(1, "", captured("htcondor", "away")),
     queue=answer(ad(11, 1), ad(12, 2), ad(13, 5, HoldReason="via condor_hold (by user tkadelka)"), *ENDED),
     history=[answer(*ENDED)],
     found=answer({"ClusterId": 17}, {"ClusterId": 17}, {"ClusterId": 19}),
