@@ -43,7 +43,7 @@ def test_fake_jobs_end_as_their_scripts_do_or_are_ended(agent, lsf):
     lsf.set("slots", "9")
     lines = ['test "$JOBFERRY_NATIVE_ID" = 101', 'test -z "$JOBFERRY_INDEX"', 'test "$JOBFERRY_NODES" = 2', "echo out"]
     fine, answer = submit(agent, lsf, lines, name="my job, no: 1")
-    assert (answer["state"], answer["native_id"]) == ("QUEUED", "101")
+    assert answer["native_id"] == "101"
     bad, _ = submit(agent, lsf, ["exit 3"])
     killed, _ = submit(agent, lsf, ["kill -9 $$"])
     # A minute is a second in the fake.
@@ -58,6 +58,8 @@ def test_fake_jobs_end_as_their_scripts_do_or_are_ended(agent, lsf):
     assert ended(agent, killed)[:3] == ("FAILED", "exit_code", 137)
     assert ended(agent, late)[:2] == ("FAILED", "timeout")
     assert ended(agent, late)[3]["job_status"]["State"] == ["EXIT"]
+    findings = {finding["what"]: finding for finding in agent.ask("check", cluster=lsf.cluster)["findings"]}
+    assert "nodes 1, idle_nodes 1, cpus 8" in findings["lsf"]["text"]
 
 
 def test_a_fake_bsub_whose_answer_is_lost_has_submitted_once(agent, lsf):
