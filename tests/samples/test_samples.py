@@ -10,6 +10,7 @@ import pytest
 
 from project import spec
 from project.core import jobspec, modules
+from project.core.resources import Array, Resources
 from project.spec import files, share
 
 SAMPLES = share.folder("samples")
@@ -72,6 +73,7 @@ def test_the_samples_are_these():
         "hello.yml",
         "masi-tfe/modules_sample.yml",
         "masi-tfe/user_input_sample.yml",
+        "script.yml",
     ]
 
 
@@ -140,7 +142,9 @@ def test_clusters(jobferry):
 
 def test_masi_tfe_input_means_what_it_meant():
     job = jobspec.parse(spec.load_input(SAMPLES / "masi-tfe" / "user_input_sample.yml").data)
-    assert job.resources == jobspec.Resources(15, 95400, 5, 2, 2625 * 1024**2, "distributed", 4)
+    assert job.resources == Resources(
+        Array("0-14"), 95400, 4, 5, threads_per_rank=2, memory_per_cpu=2625 * 1024**2, distribution="distributed"
+    )
     assert jobspec.job_kind(job.job) == "git"
     assert (job.compilation, job.execution, job.output) == (["gcc job.c"], ["srun ./job"], ["result.txt"])
 
@@ -151,3 +155,8 @@ def test_masi_tfe_modules_run_unchanged(stage, tmp_path):
     steps = spec.load_modules(SAMPLES / "masi-tfe" / "modules_sample.yml").stage(stage)
     assert len(steps) == 2
     assert modules.run_stage(steps, data, str(tmp_path), stage=stage) == data
+
+
+def test_a_script_starts_its_ranks(finished):
+    _, output = finished("script.yml")
+    assert (output / "ranks.txt").read_text().strip() == os.uname().nodename
