@@ -124,9 +124,11 @@ class Submission:
 
     def _limit(self) -> Optional[base.Limit]:
         """The manager's own limit on arrays; None when it tells none."""
-        self._asked = True
         argv = self.scheduler.array_limit()
-        return self.scheduler.parse_array_limit(self.runner.run(argv).text()) if argv else None
+        done = self.runner.run(argv) if argv else None
+        # One that did not answer is asked once more when the array is refused.
+        self._asked = done is None or done.exit_status == 0
+        return None if done is None else self.scheduler.parse_array_limit(done.text())
 
     def known(self) -> Optional[str]:
         """The native id if it is written down; of an array in parts all ids with commas between."""

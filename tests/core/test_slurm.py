@@ -123,6 +123,7 @@ def test_what_slurm_cannot_do_is_said_before_it_is_asked():
     [(key, message)] = refused(signal="USR1@1d", duration="2d")
     assert key == "resources.signal"
     assert "65535" in message
+    assert refused(priority=-2147483648)[0][0] == "resources.priority"
     assert refused(gpus_per_rank=1)[0][0] == "resources.gpus_per_rank"
     assert refused(gpus_per_rank=1, nodes=2, ranks_per_node=2) == []
 

@@ -23,6 +23,8 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SIGNALLED = 128
 # sbatch(1), --signal: seconds before the end.
 _EARLIEST = 65535
+# sbatch(1), --nice: the adjustment range.
+_NICEST = 2147483645
 # The warning comes to this shell alone (B:), which hears it only between two programs; without B: it comes to what srun
 # started alone. So the job runs in a second shell, and this one passes the warning on to all of its processes.
 _RELAY = """
@@ -96,6 +98,11 @@ class Slurm(base.Scheduler):
         if resources.signal is not None and resources.signal.seconds > _EARLIEST:
             message = "comes earlier than Slurm can send it: at most {} s before the end.".format(_EARLIEST)
             found.append(Problem("resources.signal", message, None, "Give a shorter time, such as USR1@5m."))
+        if resources.priority is not None and abs(resources.priority) > _NICEST:
+            message = "is beyond what sbatch --nice takes: {} to {}.".format(-_NICEST, _NICEST)
+            found.append(
+                Problem("resources.priority", message, resources.priority, "Give a smaller number, such as -100.")
+            )
         counted = resources.ranks is not None or (resources.nodes is not None and resources.ranks_per_node is not None)
         if resources.gpus_per_rank is not None and not counted and resources.distribution != "distributed":
             message = "needs a number of ranks."
