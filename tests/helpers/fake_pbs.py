@@ -4,7 +4,6 @@ Options, messages and exit statuses are those of the sources: src/cmds/q*.c and 
 An error's number goes to the exit status, of which the kernel keeps eight bits (15001 → 153).
 """
 
-import getopt
 import os
 import re
 import shlex
@@ -90,15 +89,7 @@ class Pbs:
         return 0
 
     def _options(self, words):
-        try:
-            pairs, rest = getopt.getopt(words, OPTIONS[self.dialect])
-        except getopt.GetoptError as error:
-            text = (
-                f"qsub: invalid option -- '{error.opt}'"
-                if "recognized" in error.msg
-                else "qsub: option requires an argument"
-            )
-            raise Refused(text + "\nusage: qsub [-a date_time] [-A account_string] …", 2) from None
+        pairs, rest = _getopt("qsub", words, OPTIONS[self.dialect])
         found = {}
         for letter, value in pairs:
             found.setdefault(letter, []).append(value)
@@ -166,7 +157,7 @@ class Pbs:
 
     def qselect(self, words):
         pairs = dict(
-            getopt.getopt(words, "a:A:c:h:HJl:N:p:q:r:s:t:Tu:xP:" if self.pro else "a:A:ec:h:l:N:p:q:r:s:u:")[0]
+            _getopt("qselect", words, "a:A:c:h:HJl:N:p:q:r:s:t:Tu:xP:" if self.pro else "a:A:ec:h:l:N:p:q:r:s:u:")[0]
         )
         self.connected("qselect")
         seen = []
@@ -193,10 +184,7 @@ class Pbs:
                 "Version: 6.1.2\nCommit: 6609e", file=sys.stderr
             )
             return 0
-        try:
-            pairs, ids = getopt.getopt(words, "ainpqrstwxu:fGHJMQEBW:T1F:D:" if self.pro else "aeinrstu:fGMQBRW:1xlqc")
-        except getopt.GetoptError as error:
-            raise Refused(f"qstat: invalid option -- '{error.opt}'\nusage: \nqstat [-f] …", 2) from None
+        pairs, ids = _getopt("qstat", words, "ainpqrstwxu:fGHJMQEBW:T1F:D:" if self.pro else "aeinrstu:fGMQBRW:1xlqc")
         letters = {letter for letter, _ in pairs}
         if "-f" in letters and letters & {"-u", "-a", "-n"}:
             raise Refused("qstat: conflicting options.\nusage: \nqstat [-f] …", 2)
@@ -333,6 +321,24 @@ class Pbs:
                 "node1\n     state = free\n     np = 8\n     jobs = 0-1/9.fake\n     status = physmem=16330232kb,availmem=16330232kb\n"
             )
         return 0
+
+
+def _getopt(name, words, letters):
+    """As getopt(3): options and their values, and what follows. The module of that name takes longer to load than the rest."""
+    pairs, rest = [], list(words)
+    while rest and rest[0].startswith("-") and len(rest[0]) > 1:
+        letter, value = rest[0][1], rest.pop(0)[2:]
+        place = letters.find(letter) if letter != ":" else -1
+        if place < 0:
+            raise Refused(f"{name}: invalid option -- '{letter}'\nusage: {name} …", 2)
+        if letters[place + 1 : place + 2] != ":":
+            pairs.append(("-" + letter, ""))
+            rest[:0] = ["-" + value] if value else []
+        elif value or rest:
+            pairs.append(("-" + letter, value or rest.pop(0)))
+        else:
+            raise Refused(f"{name}: option requires an argument -- '{letter}'\nusage: {name} …", 2)
+    return pairs, rest
 
 
 def _block(native_id, values):
