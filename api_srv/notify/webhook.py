@@ -6,7 +6,8 @@ A job with a callback has a field `webhook` in its stored document, which no cal
      "jobid"?: that of the first run, where this job is a later one}
 
 A message is written when that `told` changes: each of psik's words but `new`, once in a row for a run (SUBMITTING is still `new`, so nothing is
-sent; POSTPROCESSING is still `active`). A requeued job is told `queued` again. The body is fixed then; every attempt sends the same bytes
+sent; POSTPROCESSING is still `active`). A requeued job is told `queued` again. What the verb `reached` records is told too, in the words it was
+given, and changes nothing of `told`: `jobferry_state` beside it is the job's true state. The body is fixed then; every attempt sends the same bytes
 under the same delivery id.
 """
 
@@ -23,10 +24,11 @@ CONTENT_TYPE = "application/json"
 def rows(before: Document, after: Document, event: Event) -> list[Row]:
     """The row for `event`, which made `after` of `before`; none when nobody is to be told."""
     webhook = after.get("webhook") or {}
-    if not webhook.get("url") or webhook.get("told") == (before.get("webhook") or {}).get("told"):
+    reached = callbacks.reached(event)
+    if not webhook.get("url") or (not reached and webhook.get("told") == (before.get("webhook") or {}).get("told")):
         return []
     job_uuid, event_id = str(after.get("job_uuid") or ""), str(event.get("id") or "")
-    body = callbacks.body(after, str(event.get("time") or now()))
+    body = {**callbacks.body(after, str(event.get("time") or now())), **reached}
     return [
         {
             "id": delivery_id(job_uuid, event_id),

@@ -135,6 +135,19 @@ def info(document: Dict[str, Any]) -> str:
     return str(code) if isinstance(code, int) and not isinstance(code, bool) else "0"
 
 
+def reached(event: Dict[str, Any]) -> Dict[str, Any]:
+    """What an event of the verb `reached` says, in psik's fields; {} for any other event, and for `new`, of which psik tells nobody."""
+    data = event.get("data")
+    if event.get("kind") != "note" or not isinstance(data, dict):
+        return {}
+    state, jobndx, said = data.get("reached"), data.get("jobndx"), data.get("info")
+    if state not in states.PSIK_WORDS.values() or state == "new" or isinstance(jobndx, bool):
+        return {}
+    if not isinstance(jobndx, int) or not isinstance(said, str):
+        return {}
+    return {"jobndx": jobndx, "state": state, "info": said or "0"}
+
+
 def mark(document: Dict[str, Any]) -> str:
     """What a receiver knows after it was told of this document: the run and psik's word; empty where nobody is told."""
     state = word(str(document.get("state")))

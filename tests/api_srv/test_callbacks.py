@@ -112,6 +112,29 @@ def test_another_run_is_told_again(services, receiver):
     assert told(receiver) == [(1, "active"), (2, "active")]
 
 
+def test_what_the_verb_reached_records_is_told_too(services, receiver):
+    """psik's `reached` sends a callback; the job's own state stays what it is, and its own change is told as ever."""
+    name = made(services, receiver.url())
+    tell(services, name, states.QUEUED)
+    record = jobs.found(services, ROOT, name)
+    notes = [
+        {"reached": "active", "jobndx": 1, "info": "step 2"},
+        {"reached": "new", "jobndx": 1, "info": ""},
+        {"reached": "nonsense", "jobndx": 1, "info": ""},
+        {"reached": "active", "jobndx": "1", "info": ""},
+    ]
+    events = [history.make("agent", 2 + number, "note", data=data) for number, data in enumerate(notes)]
+    reports.report(services, ROOT, record, {"events": events})
+    reports.report(services, ROOT, record, {"events": events})
+    tell(services, name, states.RUNNING)
+    send(services)
+    assert [(one.json["state"], one.json["info"], one.json["jobferry_state"]) for one in receiver.got] == [
+        ("queued", "0", "QUEUED"),
+        ("active", "step 2", "QUEUED"),
+        ("active", "0", "RUNNING"),
+    ]
+
+
 def test_reporting_twice_is_telling_once(services, receiver):
     name = made(services, receiver.url())
     event = history.make("agent", 1, "state", state="QUEUED")
