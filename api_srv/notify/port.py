@@ -33,10 +33,10 @@ UNDELIVERABLE = "undeliverable"
 class OutboxStore(Protocol):
     """The store as the outbox sees it."""
 
-    def outbox_heads(self, now: float, limit: int, kind: str = "mail") -> list[Row]:
+    def outbox_heads(self, now: float, limit: int, kind: str = "mail", after: int = 0) -> list[Row]:
         """Of each job its first waiting row of this kind (lowest order), where that is due (`next` ≤ now) and not leased (`lease_until` ≤ now).
 
-        Lowest order first, at most `limit`. A job whose first waiting row is not due gives nothing: mails of one job go in order.
+        Lowest order first, at most `limit`, only those with an order above `after`. A job whose first waiting row is not due gives nothing: mails of one job go in order.
         """
         ...
 

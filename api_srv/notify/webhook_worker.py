@@ -82,6 +82,8 @@ class Worker:
         self._bell = threading.Event()
         self._lock = threading.Lock()
         self._held: set[str] = set()
+        # The order behind which the next round begins; 0: at the first.
+        self._after = 0
         self._at: Counter[tuple[str, str]] = Counter()
         self._failures: dict[str, int] = {}
         self._rests: dict[str, float] = {}
@@ -112,18 +114,27 @@ class Worker:
             self._bell.clear()
             begun = self.begin()
             made += len(begun)
-            if not begun and not self._held:
+            if begun or self._held:
+                self._bell.wait(max(0.0, deadline - time.monotonic()))
+            elif not self._after:
                 break
-            self._bell.wait(max(0.0, deadline - time.monotonic()))
         return made
 
     def begin(self) -> list["Future[None]"]:
-        """Begin an attempt for every callback that is due and whose receiver is free."""
+        """Begin an attempt for every callback of a round that is due and whose receiver is free.
+
+        Where more are due than a round holds, the next round goes on behind this one: those of a receiver that rests would
+        fill every round.
+        """
         now = self._clock()
         begun: list[Future[None]] = []
-        for row in self._store.outbox_heads(now, self._limits.round, WEBHOOK):
+        heads = self._store.outbox_heads(now, self._limits.round, WEBHOOK, self._after)
+        last, self._after = self._after, int(heads[-1]["order"]) if len(heads) == self._limits.round else 0
+        for row in heads:
             if self._stopping.is_set() or len(self._held) >= self._limits.threads:
+                self._after = last
                 break
+            last = int(row["order"])
             host = _host(row)
             if self._rests.get(host, 0.0) > now or not self._enter(row, host):
                 continue

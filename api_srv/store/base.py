@@ -130,8 +130,8 @@ class JobStore(abc.ABC):
     # Outbox
 
     @abc.abstractmethod
-    def outbox_heads(self, now: float, limit: int, kind: str = "mail") -> list[Row]:
-        """Of each job its first waiting row of this kind, where that is due and not leased; lowest order first."""
+    def outbox_heads(self, now: float, limit: int, kind: str = "mail", after: int = 0) -> list[Row]:
+        """Of each job its first waiting row of this kind, where that is due, not leased and above the order `after`; lowest first."""
 
     @abc.abstractmethod
     def outbox_rows(

@@ -19,7 +19,7 @@ class MongoOutbox(JobStore):
     def recover(self) -> None:
         """Move what a process that died left inside job documents to where it belongs."""
 
-    def outbox_heads(self, now: float, limit: int, kind: str = "mail") -> list[Row]:
+    def outbox_heads(self, now: float, limit: int, kind: str = "mail", after: int = 0) -> list[Row]:
         with translated():
             self.recover()
             outbox = self.connection.database.outbox
@@ -29,7 +29,7 @@ class MongoOutbox(JobStore):
                     {"$group": {"_id": "$job_uuid", "order": {"$min": "$order"}}},
                 ]
             )
-            orders = sorted(first["order"] for first in firsts)
+            orders = sorted(first["order"] for first in firsts if first["order"] > after)
             heads: list[Row] = []
             for start in range(0, len(orders), _CHUNK):
                 due = {

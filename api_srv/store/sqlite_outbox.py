@@ -18,12 +18,12 @@ class SqliteOutbox(JobStore):
 
     database: Database
 
-    def outbox_heads(self, now: float, limit: int, kind: str = "mail") -> list[Row]:
+    def outbox_heads(self, now: float, limit: int, kind: str = "mail", after: int = 0) -> list[Row]:
         found = self.database.rows(
             f"SELECT {_ORDER}, document FROM outbox WHERE {_ORDER} IN"
             f" (SELECT MIN({_ORDER}) FROM outbox WHERE state = 'waiting' AND {_of_kind(kind)} GROUP BY job_uuid)"
-            f" AND next <= ? AND lease_until <= ? ORDER BY {_ORDER} LIMIT ?",
-            (now, now, limit),
+            f" AND {_ORDER} > ? AND next <= ? AND lease_until <= ? ORDER BY {_ORDER} LIMIT ?",
+            (after, now, now, limit),
         )
         return [_row(one) for one in found]
 

@@ -205,6 +205,28 @@ def test_an_account_with_many_receivers_that_hang_holds_up_no_other(parts):
     assert receivers.got[0]["to"] == "http://quick.example/"
 
 
+def test_more_jobs_than_a_round_whose_receiver_is_away_hold_up_nobody_else(parts):
+    store, receivers, clock, _ = parts
+    added(store, *[row(number, f"a{number:031x}", "http://away.example/", owner="eve") for number in range(50)])
+    added(store, row(1, "b" * 32, "http://there.example/"), row(2, "b" * 32, "http://there.example/"))
+
+    class Half:
+        def send(self, one: dict[str, Any]) -> Outcome:
+            outcome = receivers.send(one)
+            return Outcome(error="no answer", away=True) if "away" in one["to"] else outcome
+
+    one = Worker(store, Half(), limits=Limits(jitter=0.0, round=10), clock=clock)
+    # As the commands do, which have no server.
+    drain(one)
+    assert [entry["to"] for entry in receivers.got][-2:] == ["http://there.example/"] * 2
+    # As a server does: a round at a time.
+    added(store, row(3, "c" * 32, "http://there.example/"))
+    for _ in range(8):
+        for each in one.begin():
+            each.result(30)
+    assert receivers.got[-1]["job_uuid"] == "c" * 32
+
+
 def test_a_slow_receiver_does_not_lose_the_lease(parts):
     store, receivers, _, _ = parts
     gate = threading.Event()

@@ -17,14 +17,14 @@ class MemoryOutbox:
                 if row["id"] not in known:
                     self.rows.append({**row, "order": len(self.rows) + 1})
 
-    def outbox_heads(self, now: float, limit: int, kind: str = "mail") -> list[Row]:
+    def outbox_heads(self, now: float, limit: int, kind: str = "mail", after: int = 0) -> list[Row]:
         with self._lock:
             first: dict[str, Row] = {}
             for row in self.rows:
                 if row["state"] == "waiting" and row["kind"] == kind:
                     first.setdefault(row["job_uuid"], row)
             due = [dict(row) for row in first.values() if row["next"] <= now and row["lease_until"] <= now]
-            return sorted(due, key=lambda row: int(row["order"]))[:limit]
+            return sorted((row for row in due if row["order"] > after), key=lambda row: int(row["order"]))[:limit]
 
     def outbox_rows(self, *, newest: bool = False, limit: int = 1000, **filters: str) -> list[Row]:
         with self._lock:
