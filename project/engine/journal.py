@@ -12,6 +12,8 @@ from project.core.errors import ApiError, UserError
 Json = dict[str, Any]
 # RFC 9110, 15.5.21.
 UNPROCESSABLE = 422
+# Seconds without work after which the thread ends: a program may submit any number of jobs.
+LINGER = 2.0
 
 
 class Journal:
@@ -28,6 +30,7 @@ class Journal:
         self._queue: queue.Queue[Callable[[], None]] = queue.Queue()
         self._error: BaseException | None = None
         self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
         self._held: list[Json] = []
         self.created: Json = {}
         self.cancelled = False
@@ -72,14 +75,22 @@ class Journal:
         self.cancelled = self.cancelled or bool(answer.get("cancel"))
 
     def _do(self, work: Callable[[], None]) -> None:
-        self._queue.put(work)
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, daemon=True)
-            self._thread.start()
+        with self._lock:
+            self._queue.put(work)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
+                self._thread.start()
 
     def _run(self) -> None:
         while True:
-            work = self._queue.get()
+            try:
+                work = self._queue.get(timeout=LINGER)
+            except queue.Empty:
+                with self._lock:
+                    if self._queue.empty():
+                        self._thread = None
+                        return
+                continue
             try:
                 # After a failure the rest would only fail too, or arrive out of order.
                 if self._error is None:
