@@ -82,11 +82,12 @@ class AsyncClient:
         """What `work` returns or raises; it runs in the client's thread, after what was asked for before."""
         if self._closed:
             raise UserError("The client is closed.", "Make a new one.")
+        self._core.check_process()
         return await asyncio.get_running_loop().run_in_executor(self._worker, lambda: work(*args, **kwargs))
 
     async def close(self) -> None:
         """As `Client.close`, after the calls that were begun."""
-        if not self._closed:
+        if not self._closed and not self._core.forked:
             try:
                 await self._run(self._client.close)
             finally:

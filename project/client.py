@@ -55,6 +55,7 @@ class Client:
 
     Nothing is global: two clients have nothing in common. A client keeps the connections that it made until `close`. Its
     methods may be called from several threads; they are carried out one after the other, only waiting happens side by side.
+    After a fork the child makes one of its own: this one refuses to work there.
     A job is named by its UUID, by the first characters of it (6 at least), or by a JobRecord.
 
     Raises UserError (settings that cannot be used). Every method raises ApiError when the API does not answer or refuses.

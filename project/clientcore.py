@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 LOG = logging.getLogger("jobferry")
-# A library leaves it to the program where warnings go.
-LOG.addHandler(logging.NullHandler())
+# A library leaves it to the program where warnings go: its own, and those of the embedded API (a callback that failed).
+for _name in ("jobferry", "api_srv"):
+    logging.getLogger(_name).addHandler(logging.NullHandler())
 
 # Seconds that sending waiting mails and callbacks may take at a time, where no server does it.
 DELIVERY = 5.0
@@ -54,6 +55,7 @@ class Core:
         # The process that goes on with blocked submissions knows the machine's settings alone.
         self._as_set = all(found.get(key) == value for key, value in chosen.items() if key != "home")
         self._lock = threading.RLock()
+        self._process = os.getpid()
         self._way: bootstrap.Api | None = None
         self._context: Context | None = None
         self._recorded = ""
@@ -66,6 +68,7 @@ class Core:
 
         :param told: warnings that are not given again.
         """
+        self.check_process()
         with self._lock:
             if self._closed:
                 raise UserError("The client is closed.", "Make a new one.")
@@ -82,6 +85,18 @@ class Core:
             except JobferryError as error:
                 error.job_uuid = error.job_uuid or self._recorded
                 raise
+
+    @property
+    def forked(self) -> bool:
+        """True in a child of the process that made the client: its connections, threads and locks are the parent's."""
+        return self._process != os.getpid()
+
+    def check_process(self) -> None:
+        """Raises UserError after a fork; a client that has not done anything yet is the child's own."""
+        if self.forked:
+            if self._way is not None:
+                raise UserError("The client was made before a fork.", "Make a new one in the child.")
+            self._process, self._lock = os.getpid(), threading.RLock()
 
     def _made(self) -> Context:
         if self._context is None:
@@ -100,7 +115,9 @@ class Core:
         self._recorded = uuid
 
     def close(self) -> None:
-        """Close every connection. Twice is once."""
+        """Close every connection. Twice is once. After a fork they are the parent's and stay open."""
+        if self.forked:
+            return
         with self._lock:
             if self._closed:
                 return
