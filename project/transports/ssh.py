@@ -197,8 +197,13 @@ def connect(
 
     Raises ClusterError (unreachable, refused, host key) or UserError (a key that cannot be used).
     """
+    import logging
+
     from fabric import Config, Connection
 
+    # Its thread logs a traceback of what comes out here as an error in our words; without a handler it would be printed.
+    if not (log := logging.getLogger("paramiko")).handlers:
+        log.addHandler(logging.NullHandler())
     config = Config(lazy=True, ssh_config=ssh_config.load())
     port = int(cluster.get("port") or 22)
     host = str(cluster.get("hostname") or cluster.get("name"))

@@ -53,6 +53,29 @@ with Client() as client:
     client.wait(client.submit(data), 60)
     print([each["delivery"] for each in client.deliveries(next(client.jobs()))][0])
 """
+BROKEN = """
+import socket, threading
+from project import Client, ClusterError
+
+listening = socket.create_server(("127.0.0.1", 0))
+
+
+def serve():
+    while True:
+        connection, _ = listening.accept()
+        connection.sendall(b"SSH-2.0-broken\\r\\n" + bytes(100))
+        connection.recv(1000)
+
+
+threading.Thread(target=serve, daemon=True).start()
+with Client() as client:
+    where = {"hostname": "127.0.0.1", "port": listening.getsockname()[1], "workload_manager": "slurm"}
+    client.add_cluster({"name": "broken", **where})
+    try:
+        client.submit({"destination_cluster": "broken", "script": "true"})
+    except ClusterError as error:
+        print("No SSH connection" in error.message)
+"""
 
 
 def ran(script: str, home: Path) -> "subprocess.CompletedProcess[str]":
@@ -77,3 +100,8 @@ def test_a_client_is_not_taken_over_a_fork(home: Path) -> None:
 def test_a_callback_that_fails_prints_nothing(home: Path) -> None:
     called = ran(UNTOLD, home)
     assert (called.stdout, called.stderr) == ("waiting\n", "")
+
+
+def test_a_server_that_speaks_no_ssh_is_an_error_and_no_traceback(home: Path) -> None:
+    called = ran(BROKEN, home)
+    assert (called.stdout, called.stderr) == ("True\n", "")
