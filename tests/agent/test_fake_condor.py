@@ -53,6 +53,16 @@ def test_the_elements_of_an_array_have_the_users_indices(agent, condor):
     assert status["JobID"] == ["101_1", "101_5", "101_7", "101_9"]
 
 
+def test_an_array_in_parts_has_a_description_for_each(agent, condor):
+    uuid = new_uuid()
+    cluster = {**condor.cluster, "max_array_size": 2}
+    answer = agent.submit(uuid, ['[ "$JOBFERRY_INDEX" -lt 4 ]'], cluster=cluster, resources={"array": "0-4"})
+    assert answer["native_id"] == "101,102,103"
+    assert agent.wait_state(uuid, "FINISHED", "FAILED") == "FAILED"
+    assert len(condor.jobs) == 5
+    assert len(last(agent, uuid)["set"]["job_status"]["State"]) == 5
+
+
 def test_a_running_job_is_cancelled(agent, condor):
     uuid = new_uuid()
     agent.submit(uuid, ["sleep 600"], cluster=condor.cluster)

@@ -6,7 +6,7 @@ import pytest
 
 from helpers.voices import UUID, captured, spec
 from project.core import schedulers
-from project.core.errors import UserError
+from project.core.errors import ClusterError, UserError
 from project.core.paths import JobPaths
 from project.core.resources import Array, Resources
 from project.core.schedulers import base
@@ -71,6 +71,22 @@ def test_needs(resources, line):
 def test_a_time_limit_removes_a_running_job():
     [line] = [line for line in description(Resources(seconds=90)) if line.startswith("periodic_remove")]
     assert "JobStatus =?= 2 && time() - EnteredCurrentStatus > 90" in line
+
+
+def test_a_site_that_forbids_getenv_takes_a_job_that_inherits_nothing():
+    job = spec()._replace(inherit_environment=False)
+    [text] = CONDOR.files(job, {}, JobPaths("/w", UUID), UUID).values()
+    assert "getenv = False" in text.splitlines()
+    # src/condor_utils/submit_utils.cpp, SetEnvironment
+    words = "getenv = true command not allowed because administrator has set SUBMIT_ALLOW_GETENV = false"
+    with pytest.raises(ClusterError) as caught:
+        CONDOR.submitted(1, "", "\n{}\n".format(words))
+    assert "inherit_environment: false" in caught.value.hint
+
+
+def test_the_limit_of_one_submission():
+    assert CONDOR.parse_array_limit("20000\n") == base.Limit(20000)
+    assert CONDOR.parse_array_limit("Not defined: MAX_JOBS_PER_SUBMISSION\n") is None
 
 
 def test_no_path_is_a_macro():

@@ -1,7 +1,7 @@
 """HTCondor (8.9 and later): condor_submit(1), condor_q(1), condor_history(1), condor_rm(1), condor_status(1), its ClassAd attributes.
 
 What its programs print is understood in `htcondor_text`. What is submitted is a description beside the batch script
-(`scripts/job.sub`). What is assumed, and what follows from HTCondor's own nature:
+(`scripts/job.sub`; of a part of an array `scripts/job.K.sub`). What is assumed, and what follows from HTCondor's own nature:
 
 - The universe is vanilla: a job runs on one machine; `ranks` times `threads_per_rank` are its CPUs.
 - The job's folder is on a file system that the execution machines share with the login node under the same path
@@ -16,6 +16,7 @@ What its programs print is understood in `htcondor_text`. What is submitted is a
   they could not be told from elements that are gone.
 """
 
+import os
 import re
 import time
 from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence, Tuple
@@ -129,7 +130,8 @@ class Htcondor(base.Scheduler):
         return _SAID.get(match.group(1).lower(), []) if match else []
 
     def files(self, spec: "JobSpec", cluster: Mapping[str, Any], paths: "JobPaths", uuid: str) -> Dict[str, str]:  # noqa: ARG002
-        """`job.sub`, the description. Raises UserError for a value that cannot stand in it."""
+        """The description, named after the batch script (a part's is `job.K`). Raises UserError for a value that cannot stand in it."""
+        place = os.path.basename(paths.script) + ".sub"
         environment = '"{}={} {}=$(ClusterId)"'.format(self.array_index_variable, "{}", self.job_id_variable)
         array = spec.resources.array
         lines = ["# jobferry: job {}".format(re.sub(r"[^A-Za-z0-9-]", "", uuid))]
@@ -138,14 +140,15 @@ class Htcondor(base.Scheduler):
             "executable = " + _path(paths.script),
             "initialdir = " + _path(paths.work),
             "should_transfer_files = NO",
-            "getenv = True",
+            # A site may have forbidden it (SUBMIT_ALLOW_GETENV).
+            "getenv = {}".format(spec.inherit_environment),
             "notification = Never",
         ]
         lines += _commands(spec, job_name(uuid, spec.name))
         words = _path(paths.log + "/scheduler")
         if array is None:
             lines += ["output = " + words, "error = " + words, "environment = " + environment.format(""), "queue"]
-            return {"job.sub": "\n".join(lines) + "\n"}
+            return {place: "\n".join(lines) + "\n"}
         words += ".$(jobferry_index)"
         lines += ["output = " + words, "error = " + words, "environment = " + environment.format("$(jobferry_index)")]
         lines += [
@@ -154,10 +157,17 @@ class Htcondor(base.Scheduler):
             "queue jobferry_index from (",
         ]
         lines += ["  {}".format(index) for index in array.indices()] + [")"]
-        return {"job.sub": "\n".join(lines) + "\n"}
+        return {place: "\n".join(lines) + "\n"}
 
     def submit(self, script: str, spec: "JobSpec", cluster: Mapping[str, Any]) -> List[str]:  # noqa: ARG002
         return ["condor_submit", "-terse", script + ".sub"]
+
+    def array_limit(self) -> List[str]:
+        return ["condor_config_val", "MAX_JOBS_PER_SUBMISSION"]
+
+    def parse_array_limit(self, out: str) -> Optional[base.Limit]:
+        """A number; it holds for one submission (20000 by default)."""
+        return base.Limit(int(out)) if re.match(r"\s*[1-9][0-9]{0,8}\s*\Z", out) else None
 
     def submitted(self, rc: int, out: str, err: str) -> str:
         """`-terse` prints `123.0 - 123.9`, the first and the last job of the cluster."""
@@ -169,9 +179,12 @@ class Htcondor(base.Scheduler):
             text = "condor_submit gave no job id (exit status {}); it said: {}".format(rc, words or "nothing")
             raise ClusterError(text, transient=True, condition="submission_rejected")
         later = htcondor_text.away(words) or htcondor_text.full(words)
+        hint = "Correct resources or scheduler_options, then submit again."
+        if "SUBMIT_ALLOW_GETENV" in words:
+            hint = "Write inherit_environment: false, and what the job needs in env."
         raise ClusterError(
             "HTCondor did not take the job: {}.".format(words.rstrip(".")),
-            hint="" if later else "Correct resources or scheduler_options, then submit again.",
+            hint="" if later else hint,
             transient=later,
             condition="submission_rejected",
         )
