@@ -1,6 +1,7 @@
 """A fake `flux` on the PATH: it takes the options that flux-core documents and no others, and really runs its jobs."""
 
 import argparse
+import os
 import re
 import shlex
 import sys
@@ -65,7 +66,8 @@ def batch(store: Store, words: "list[str]") -> None:
         asked=job,
     )
     if not job["begin_time"]:
-        store.start(one(store, number), {"FLUX_ENCLOSING_ID": identity(number)})
+        # As before 0.71, which set no FLUX_ENCLOSING_ID: the job's own instance is asked.
+        store.start(one(store, number), {"FAKE_FLUX_INSTANCE": identity(number)})
     store.hook("flux")
     print(identity(number))
 
@@ -156,5 +158,5 @@ def resources(store: Store, words: "list[str]") -> None:  # noqa: ARG001  # as t
 
 
 def attribute(store: Store, words: "list[str]") -> None:  # noqa: ARG001  # as the others
-    assert words == ["size"]
-    print(2)
+    [name] = words
+    print({"size": 2, "jobid": os.environ.get("FAKE_FLUX_INSTANCE")}[name])

@@ -1,4 +1,4 @@
-"""Flux (flux-core 0.45 and later): flux-batch(1), flux-jobs(1), flux-cancel(1), flux-job(1), flux-resource(1), RFC 36.
+"""Flux (flux-core 0.48 and later): flux-batch(1), flux-jobs(1), flux-cancel(1), flux-job(1), flux-resource(1), RFC 36.
 
 What follows from Flux's own nature:
 
@@ -63,7 +63,7 @@ _AWAY = re.compile(
     r"function not implemented|timed out|lost connection|broker",
     re.IGNORECASE,
 )
-_GONE = re.compile(r"inactive|unknown (job ?)?id|unknown job|no such job", re.IGNORECASE)
+_GONE = re.compile(r"inactive|unknown (job ?)?id|unknown job|job ?id \S+ unknown|no such job", re.IGNORECASE)
 _STATS = re.compile(r"(\d{1,9}) (running|pending)")
 # RFC 36: a line anywhere in the script that would be taken for a directive, and an error after the first line that is none.
 _DIRECTIVE = re.compile(r"\n[^A-Za-z0-9\n]*(?:flux|FLUX):")
@@ -98,8 +98,8 @@ class Flux(base.Scheduler):
     )  # fmt: skip
     # There are no arrays.
     array_index_variable = "JOBFERRY_FLUX_INDEX"
-    # In a batch job it is the id that the job has in the instance around it (flux-environment(7)).
-    job_id_variable = "FLUX_ENCLOSING_ID"
+    # The id that the job has in the instance around its own (`preamble`).
+    job_id_variable = "JOBFERRY_FLUX_ID"
 
     def directives(
         self,
@@ -125,6 +125,10 @@ class Flux(base.Scheduler):
                 raise UserError("scheduler_options: {!r} {}".format(option, message), hint=hint)
             lines.append("#flux: " + option.strip())
         return lines
+
+    def preamble(self, spec: "JobSpec") -> List[str]:  # noqa: ARG002  # the port's signature
+        """FLUX_ENCLOSING_ID (flux-environment(7)) is there from 0.71 on; the attribute it is made of is older."""
+        return ["JOBFERRY_FLUX_ID=${FLUX_ENCLOSING_ID:-$(flux getattr jobid 2>/dev/null)}"]
 
     def value_problems(self, spec: "JobSpec") -> List[Problem]:
         resources, found = spec.resources, []
