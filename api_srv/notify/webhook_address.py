@@ -19,6 +19,8 @@ METADATA = frozenset(
 )
 # RFC 6052, 2.1 and RFC 8215: an IPv4 address in the last 32 bits. RFC 4291, 2.5.5.1: IPv4-compatible, deprecated.
 _CARRIERS = tuple(ipaddress.IPv6Network(text) for text in ("64:ff9b::/96", "64:ff9b:1::/48", "::/96"))
+# iana.org/assignments/ipv6-address-space: global unicast.
+_UNICAST = ipaddress.IPv6Network("2000::/3")
 _ALLOWABLE = tuple(
     ipaddress.ip_network(text)
     for text in (
@@ -123,7 +125,12 @@ def _problem(address: Ip, *, allow_private: bool) -> str:
         return _said("a loopback address")
     if allowable:
         return _said("a private address")
-    return "" if address.is_global else "a reserved address"
+    return "" if address.is_global and _is_routed(address) else "a reserved address"
+
+
+def _is_routed(address: Ip) -> bool:
+    """False for IPv6 addresses outside what is given out: a host may translate them (RFC 2765, 2.1: `::ffff:0:127.0.0.1`)."""
+    return address.version == 4 or address in _UNICAST or address in _CARRIERS[0]
 
 
 def _said(what: str) -> str:
