@@ -27,7 +27,7 @@ def failed(submission: "Submission", error: JobferryError) -> None:
     """Record how it ended: for good, or so that it goes on."""
     blocked = error.transient and isinstance(error, ClusterError)
     submission.over = not isinstance(error, ApiError) and not blocked
-    if isinstance(error, ApiError) or submission.taken:
+    if isinstance(error, ApiError) or submission.taken or submission.journal.refused:
         # Nothing to record it with, or the agent's own account is there.
         return
     journal = submission.journal

@@ -33,6 +33,8 @@ class Journal:
         self._lock = threading.Lock()
         self._held: list[Json] = []
         self.created: Json = {}
+        # The API took no record of the job: there is none to tell anything about.
+        self.refused = False
         self.cancelled = False
 
     def create(self, document: Json) -> None:
@@ -45,6 +47,7 @@ class Journal:
                 if error.status != UNPROCESSABLE:
                     raise
                 # The server looks at what the input says too (a callback's address): the user's to correct, and nothing was sent.
+                self.refused = True
                 raise UserError(error.message, error.hint) from error
 
         self._do(work)
