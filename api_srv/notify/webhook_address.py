@@ -62,7 +62,8 @@ def resolve(host: str, port: int, *, allow_private: bool) -> list[Target]:
     for family, _, _, _, sockaddr in found:
         reason = problem(ipaddress.ip_address(str(sockaddr[0]).partition("%")[0]), allow_private=allow_private)
         if reason:
-            raise AddressRefusedError(f"{host} is {sockaddr[0]}, {reason}")
+            named = "" if host == sockaddr[0] else f"{host} is "
+            raise AddressRefusedError(f"{named}{sockaddr[0]}, {reason}")
         targets.append(Target(family, sockaddr))  # type: ignore[arg-type]  # of these two families it is one of the two forms
     if not targets:
         raise UnresolvedError(f"{host} has no address.")
@@ -134,4 +135,4 @@ def _is_routed(address: Ip) -> bool:
 
 
 def _said(what: str) -> str:
-    return f"{what}; JOBFERRY_ALLOW_PRIVATE_WEBHOOKS=1 at the server would allow it"
+    return f"{what}; JOBFERRY_ALLOW_PRIVATE_WEBHOOKS=1 at the server (without one: here) would allow it"
