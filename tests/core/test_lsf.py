@@ -58,6 +58,8 @@ def block(text, native_id="5"):
         ({"requeue": False}, ["-rn"]),
         ({"signal": Signal("USR1", 61), "seconds": 600}, ["-W 0:10", "-wa USR1", "-wt 2"]),
         ({"begin": "2027-01-31T18:30"}, ["-b 2027:01:31:18:30"]),
+        # LSF has no seconds: never earlier.
+        ({"begin": "2027-12-31T23:59:01"}, ["-b 2028:01:01:00:00"]),
         ({"account": "physics", "reservation": "user1#0", "priority": 9}, ["-P physics", '-U "user1#0"', "-sp 9"]),
         ({"queue": "long"}, ["-q long"]),
     ],

@@ -4,6 +4,7 @@ are the user's to give. Pure.
 A slot is a CPU here: a rank of several threads takes as many slots, which lie on one host (`span[block=…]`).
 """
 
+import datetime
 import re
 import shlex
 from typing import TYPE_CHECKING, Dict, List, Optional, Tuple
@@ -151,8 +152,10 @@ def options(resources: "Resources") -> List[Tuple[str, str]]:
         found += [(letter, value)] if value else []
     found += [("-x", "")] if resources.exclusive else []
     if resources.begin:
-        # [[year:][month:]day:]hour:minute
-        found.append(("-b", local_time(resources.begin).strftime("%Y:%m:%d:%H:%M")))
+        # [[year:][month:]day:]hour:minute; never earlier than it says.
+        moment = local_time(resources.begin)
+        moment += datetime.timedelta(seconds=-moment.second % 60)
+        found.append(("-b", moment.strftime("%Y:%m:%d:%H:%M")))
     if resources.priority is not None:
         found.append(("-sp", str(resources.priority)))
     if resources.signal is not None:
