@@ -60,6 +60,8 @@ def run_text(script: str) -> str:
     A first line that ends as on Windows is no interpreter's name; it is repaired, with every other line when all of them
     end so, and alone when they do not.
     """
+    # The mark that some editors put first (U+FEFF): with it the kernel sees no `#!`.
+    script = script.lstrip("\ufeff")
     first, newline, rest = script.partition("\n")
     if newline and first.endswith("\r"):
         every = rest.count("\n") == rest.count("\r\n")

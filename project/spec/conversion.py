@@ -145,17 +145,18 @@ class Fields:
         self.draft.problem(self.at(key), f"is not true or false but {shown(value)}.", None)
         return None
 
-    def mapping(self, key: str) -> dict[str, Any]:
-        """A mapping; empty when it is not there."""
+    def mapping(self, key: str, *, secret: bool = False) -> dict[str, Any]:
+        """A mapping; empty when it is not there. `secret`: it is never in a problem."""
         value = self.data.get(key)
         if value is not None and not isinstance(value, dict):
-            self.draft.problem(self.at(key), f"is not a mapping but {shown(value)}.", None)
+            what = "is not a mapping." if secret else f"is not a mapping but {shown(value)}."
+            self.draft.problem(self.at(key), what, None)
         return dict(value) if isinstance(value, dict) else {}
 
     def words(self, key: str, *, secret: bool = False) -> dict[str, str]:
         """A mapping of texts; numbers become text. `secret`: no value is ever in a problem."""
         found = {}
-        for name, value in self.mapping(key).items():
+        for name, value in self.mapping(key, secret=secret).items():
             if isinstance(value, str) or (isinstance(value, int | float) and not isinstance(value, bool)):
                 found[str(name)] = str(value)
             else:
@@ -185,6 +186,7 @@ def option_text(name: str, value: Any) -> str:
 
 def with_shebang(script: str) -> tuple[str, bool]:
     """The script, with a first line that finds its shell when it has none, and whether it had to be given one."""
+    script = script.lstrip("\ufeff")
     return (script, False) if script.startswith("#!") else (BASH_OR_SH + script, True)
 
 

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from project.core import jobspec, schedulers
+from project.core import jobspec, payload, schedulers
 from project.core.errors import InputError
 from project.spec import psik, specfile
 
@@ -15,6 +15,13 @@ SCRIPT = "#!/usr/bin/env rc\necho moo\n"
 
 def made(scheduler=None, **fields):
     return psik.convert({"script": SCRIPT, **fields}, scheduler)
+
+
+def test_a_byte_order_mark_hides_no_shebang():
+    script = "\ufeff#!/usr/bin/env python3\nprint()\n"
+    assert psik.convert({"script": script}).data["script"] == script[1:]
+    assert payload.run_text(script) == script[1:]
+    assert payload.run_text("\ufeffecho a\n") == "#!/bin/sh\necho a\n"
 
 
 def problem(**fields):
