@@ -88,10 +88,7 @@ def site_options(spec: "JobSpec", cluster: Mapping[str, Any], scheduler: "Schedu
 
 def problems(cluster: Mapping[str, Any], scheduler: Optional["Scheduler"] = None) -> List[Problem]:
     """What the schema cannot say of a profile; without `scheduler` its directives and options are not looked at."""
-    value = cluster.get("profile")
-    if not isinstance(value, dict):
-        return []
-    profile = _read(value)
+    profile = _read(cluster.get("profile"))
     found = _body_problems(profile)
     if scheduler is None:
         return found
@@ -104,7 +101,22 @@ def problems(cluster: Mapping[str, Any], scheduler: Optional["Scheduler"] = None
         message, hint = scheduler.option_problem(option)
         if message:
             found.append(Problem("profile.options[{}]".format(number), message, option, hint))
-    return found
+    return found + _stray_problems(profile, scheduler)
+
+
+def _stray_problems(profile: Profile, scheduler: "Scheduler") -> List[Problem]:
+    """Lines that a program that reads header lines in the whole script would take for its own. Only a body starts a line."""
+    if not scheduler.stray_line:
+        return []
+    texts = [("profile.body", "\n" + profile.body)]
+    texts += [("profile.env." + name, value) for name, value in profile.env.items()]
+    for name in ("first", "modules", "prologue", "epilogue"):
+        key = "profile" if name == "first" else "profile." + name
+        texts += [("{}[{}]".format(key, number), line) for number, line in enumerate(getattr(profile, name))]
+    message = "has a line that {} would take for a header line.".format(scheduler.program)
+    hint = "Header lines go into profile.directives; put a space before one that is none."
+    stray = re.compile(r"\n" + scheduler.stray_line)
+    return [Problem(key, message, None, hint) for key, text in texts if stray.search(text)]
 
 
 def _read(value: Any) -> Profile:

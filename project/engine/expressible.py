@@ -31,7 +31,11 @@ def problems(spec: JobSpec, cluster: dict[str, Any]) -> list[Problem]:
 
 def asks(spec: JobSpec) -> bool:
     """True for a job of which a workload manager may refuse something."""
-    return bool(spec.resources.asked() or spec.scheduler_options)
+    # A line that would be read as a header line; most managers read none there.
+    texts = (*spec.execution, *spec.env.values())
+    return bool(
+        spec.resources.asked() or spec.scheduler_options or any("\n" in text or text.startswith("#") for text in texts)
+    )
 
 
 def reason(spec: JobSpec, cluster: dict[str, Any]) -> str:

@@ -137,6 +137,20 @@ def test_a_profile_that_is_none(profile, key, words):
         clusters.normalise(document)
 
 
+@pytest.mark.parametrize(("manager", "line"), [("lsf", "#BSUB -n 4"), ("sge", "#$ -N other"), ("flux", "# flux: -N4")])
+def test_no_header_line_comes_from_elsewhere_where_the_whole_script_is_read(manager, line):
+    def keys(profile, manager=manager):
+        place = {"name": "a", "hostname": "h", "workload_manager": manager, "profile": profile}
+        return [problem.key for problem in clusters.problems(place)]
+
+    assert keys({"body": line + "\n{{execution}}"}) == ["profile.body"]
+    assert keys({"prologue": ["true", "cat <<E\n" + line + "\nE"]}) == ["profile.prologue[1]"]
+    assert keys({"env": {"A": "b\n" + line}}) == ["profile.env.A"]
+    assert keys("module load gcc\n" + line) == ["profile[0]"]
+    assert keys({"body": " " + line + "\n{{execution}}"}) == ([] if manager != "flux" else ["profile.body"])
+    assert keys({"body": line + "\n{{execution}}"}, "slurm") == []
+
+
 def test_an_unknown_placeholder_is_answered_with_the_nearest():
     (problem,) = profiles.problems({"profile": {"body": "{{execution}}\necho {{nodez}}"}})
     assert "nodes" in problem.hint

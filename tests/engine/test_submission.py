@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from project.core.errors import ApiError, ClusterError, UserError
+from project.core.errors import ApiError, ClusterError, InputError, UserError
 from project.core.process import quote
 from project.engine import agentfile, control, link, logs, remembered, resuming, retrieval, submission
 
@@ -381,3 +381,12 @@ def test_the_plan_of_an_array_above_the_limit_shows_its_parts(engine):
     assert ".p1\n" in found["script"]
     (line,) = [line for line in found["script_lines"] if "--array" in line["text"]]
     assert line == {"text": "#SBATCH --array=0-9", "origin": "resources.array"}
+
+
+def test_a_line_that_would_be_a_header_line_is_told_before_anything_is_sent(engine):
+    from project.engine import planning
+
+    engine.api.put_cluster({"name": "cells", "hostname": "127.0.0.1", "port": 9, "workload_manager": "sge"})
+    text = "destination_cluster: cells\njob: .\nexecution: |\n  cat > x <<E\n  #$ -N other\n  E\n"
+    with pytest.raises(InputError, match="execution"):
+        planning.plan(engine.context, engine.request(text))

@@ -99,6 +99,9 @@ class Scheduler:
     meaningful_exits: Sequence[int] = ()
     # What a header line of the batch script starts with (`#SBATCH`); "" = it reads none.
     directive_prefix = ""
+    # What a line begins with that it takes for a header line wherever in the script it stands, as a regular expression; "" = it
+    # reads those at the top alone.
+    stray_line = ""
     # Which of its dialects this object speaks (`in_dialect`); "" = there is one alone, or it is not known yet.
     dialect = ""
     # Names of the shell variables in the batch script: the element's index, the number of restarts ("" = it does not tell: the

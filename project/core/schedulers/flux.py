@@ -66,7 +66,8 @@ _AWAY = re.compile(
 _GONE = re.compile(r"inactive|unknown (job ?)?id|unknown job|job ?id \S+ unknown|no such job", re.IGNORECASE)
 _STATS = re.compile(r"(\d{1,9}) (running|pending)")
 # RFC 36: a line anywhere in the script that would be taken for a directive, and an error after the first line that is none.
-_DIRECTIVE = re.compile(r"\n[^A-Za-z0-9\n]*(?:flux|FLUX):")
+_STRAY = r"[^A-Za-z0-9\n]*(?:flux|FLUX):"
+_DIRECTIVE = re.compile(r"\n" + _STRAY)
 # What jobferry gives itself, and what would give the job another form or keep the submission waiting.
 _OWNED = ("job-name", "output", "error", "input", "cwd", "wrap", "dry-run", "wait", "watch", "cc", "bcc")
 # Option → the fields of Resources that it says too.
@@ -89,6 +90,7 @@ class Flux(base.Scheduler):
     # The job's own instance has a broker on each of its nodes (flux-broker-attributes(7), size).
     nodes_expression = "$(flux getattr size 2>/dev/null)"
     directive_prefix = "#flux:"
+    stray_line = _STRAY
     throttles = False
     expresses = frozenset(
         (

@@ -28,6 +28,7 @@ class Lsf(base.Scheduler):
     program = "bsub"
     launcher = "mpirun"
     directive_prefix = "#BSUB"
+    stray_line = "#BSUB"
     # `host slots host slots …` (LSF Configuration Reference, LSB_MCPU_HOSTS).
     nodes_expression = "$(set -- ${LSB_MCPU_HOSTS:-}; echo $(( $# / 2 )))"
     expresses = lsf_resources.EXPRESSES

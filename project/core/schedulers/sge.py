@@ -39,6 +39,7 @@ class Sge(base.Scheduler):
     launcher = "mpirun"
     nodes_expression = "${NHOSTS:-}"
     directive_prefix = "#$"
+    stray_line = r"#\$"
     expresses = frozenset(
         (
             "array", "seconds", "nodes", "ranks", "ranks_per_node", "threads_per_rank", "memory_per_cpu", "memory_per_node",
