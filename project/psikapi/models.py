@@ -126,7 +126,11 @@ class Model:
     __hash__ = None  # type: ignore[assignment]  # its fields may change
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in self._defaults)})"
+        return f"{type(self).__name__}({', '.join(f'{name}={self._shown(name)!r}' for name in self._defaults)})"
+
+    def _shown(self, name: str) -> Any:
+        """A field as `repr` shows it."""
+        return getattr(self, name)
 
 
 def _data(value: Any) -> Any:
@@ -361,6 +365,9 @@ class JobSpec(Model):
             cb_headers={},
         )
         super().__init__(given, defaults)
+
+    def _shown(self, name: str) -> Any:
+        return dict.fromkeys(self.cb_headers, "**********") if name == "cb_headers" else super()._shown(name)
 
 
 class Callback(NamedTuple):

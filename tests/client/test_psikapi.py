@@ -224,8 +224,13 @@ def everything(folder: Path) -> str:
 
 def test_no_secret_is_in_the_job_folder(run: Callable[..., Any], home: Path) -> None:
     async def main(client: AsyncClient) -> None:
-        spec = JobSpec(script="true", callback="https://example.org/hook", cb_secret="It's a Secret to Everybody")
-        assert "Secret to" not in repr(spec)
+        headers = {"authorization": "Bearer A Secret to Everybody"}
+        url = "https://example.org/hook"
+        spec = JobSpec(script="true", callback=url, cb_secret="It's a Secret to Everybody", cb_headers=headers)
+        assert "Secret to" not in repr(spec) and "authorization" in repr(spec)
+        with pytest.raises(InputError) as raised:
+            JobSpec(script="true", cb_headers="A Secret to Everybody")  # type: ignore[arg-type]  # what is tried here
+        assert "Secret to" not in str(raised.value)
         assert spec.cb_secret is not None
         assert spec.cb_secret.get_secret_value() == "It's a Secret to Everybody"
         job = await JobManager(Config(prefix=home / "jobs"), client).create(spec)
