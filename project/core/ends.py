@@ -103,8 +103,11 @@ def completed(element: Element, fact: Optional[Fact]) -> Element:
     code = element.exit_code
     if code is None and fact is not None and fact.ended and element.condition == "exit_code":
         code = fact.exit_code
-    if fact is not None and fact.told is not None and code == fact.told:
-        code = fact.exit_code
+    if fact is not None and fact.ended and code is not None:
+        told = fact.exit_code if fact.told is None else fact.told
+        # sacct shows an exit code from 128 on without those 128 (src/sacct/print.c, PRINT_EXITCODE).
+        if told == code or (element.condition == "exit_code" and told == code + 128):
+            code = fact.exit_code
     if code == 0 and element.condition != "exit_code":
         # sacct says 0:0 for a job that reached its time limit: no exit code at all.
         code = None

@@ -4,7 +4,7 @@ import itertools
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from project.core import ends, states, tracking
@@ -363,6 +363,16 @@ def test_what_is_over_without_a_word_was_cancelled_when_it_never_began():
     assert state(unbegun([OVER], [done("timeout")], ended)) == (states.FAILED, "timeout", None)
 
 
+@pytest.mark.parametrize(("shown", "true"), [(0, 128), (10, 138), (72, 200), (127, 255)])
+def test_a_code_from_128_on_is_the_true_one_although_sacct_shows_less(shown, true):
+    facts = ends.read_facts({"ended.1": f"exit_code {true}\ncommand 2\ntime x\n"})
+    verdict = judge([], [done("exit_code", shown)], facts, OLD)
+    assert state(verdict) == (states.FAILED, "exit_code", true)
+    assert verdict.notes == []
+    facts = ends.read_facts({"ended.1": "exit_code 3\ncommand 2\ntime x\n"})
+    assert state(judge([], [done("exit_code", shown)], facts, OLD)) == (states.FAILED, "exit_code", shown)
+
+
 def test_a_code_that_the_manager_was_not_told_is_the_true_one():
     facts = ends.read_facts({"started.1": "time x\n", "ended.1": "exit_code 99\ncommand 2\ntold 1\ntime x\n"})
     verdict = judge([], [done("exit_code", 1)], facts)
@@ -535,7 +545,7 @@ FACT = st.builds(
 FACTS = st.dictionaries(st.integers(0, 3), FACT)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.one_of(st.none(), ROWS), st.one_of(st.none(), ROWS), FACTS, st.sampled_from([Age(), OLD, Age(LOST, LOST, 4)]))
 def test_no_element_ends_well_without_a_witness(queue, history, facts, age):
     verdict = judge(queue, history, facts, age, doc=document(4))
