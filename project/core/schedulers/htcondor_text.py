@@ -6,7 +6,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from project.core import units
 from project.core.errors import ClusterError
-from project.core.schedulers import base
+from project.core.schedulers import base, complaints
 from project.core.schedulers.base import Element
 
 # The element's index, an attribute of ours (`queue jobferry_index from`).
@@ -71,25 +71,9 @@ def answer(program: str, out: str, rc: int, err: str) -> List[Mapping[str, Any]]
     return [ad for ad in found if isinstance(ad, dict)] if isinstance(found, list) else []
 
 
-def words(text: str) -> str:
-    """What HTCondor said, in one line."""
-    lines = [re.sub(r"^(ERROR: *|\s*-- *)", "", line.strip()) for line in text.splitlines()]
-    return "; ".join(line for line in lines if line)
-
-
-def away(text: str) -> bool:
-    """True when a complaint means that a daemon did not answer."""
-    return bool(_AWAY.search(text))
-
-
-def full(text: str) -> bool:
-    """True when a rejection means "not now"."""
-    return bool(_FULL.search(text))
-
-
-def gone(text: str) -> bool:
-    """True when a complaint means that there is no such job any more."""
-    return bool(_GONE.search(text))
+# What was said in one line; does it mean: a daemon is away, not now, no such job.
+_SAID = complaints.Complaints(re.compile(r"^(ERROR: *|\s*-- *)"), _AWAY, _FULL, _GONE)
+words, away, full, gone = _SAID.words, _SAID.away, _SAID.full, _SAID.gone
 
 
 def elements(ads: Sequence[Mapping[str, Any]]) -> List[Element]:

@@ -8,7 +8,7 @@ import re
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
 
 from project.core.errors import ClusterError
-from project.core.schedulers import base
+from project.core.schedulers import base, complaints
 from project.core.schedulers.base import Element
 
 # bjobs(1), -o. The last one is free text and may hold the delimiter.
@@ -95,24 +95,9 @@ _WAITS = re.compile(r"Please wait|retrying", re.IGNORECASE)
 _BLOCK = re.compile(r"Job ?<(\d+)(?:\[(\d+)\])?>")
 
 
-def words(text: str) -> str:
-    """What a program said, in one line."""
-    return "; ".join(line.strip() for line in text.splitlines() if line.strip())
-
-
-def away(text: str) -> bool:
-    """True when a complaint means that a daemon of LSF did not answer."""
-    return bool(_AWAY.search(text))
-
-
-def full(text: str) -> bool:
-    """True when a rejection means "not now"."""
-    return bool(_FULL.search(text))
-
-
-def gone(text: str) -> bool:
-    """True when a complaint means that there is no such job any more."""
-    return bool(_GONE.search(text))
+# What was said in one line; does it mean: a daemon is away, not now, no such job.
+_SAID = complaints.Complaints(complaints.NOTHING, _AWAY, _FULL, _GONE)
+words, away, full, gone = _SAID.words, _SAID.away, _SAID.full, _SAID.gone
 
 
 def acted(text: str) -> bool:

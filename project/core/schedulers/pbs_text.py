@@ -8,7 +8,7 @@ import re
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
 from project.core.errors import ClusterError
-from project.core.schedulers import base
+from project.core.schedulers import base, complaints
 from project.core.schedulers.base import Element
 
 # The variable in a job's Variable_List that bears the batch job's whole name; Job_Name may be cut to 15 characters.
@@ -90,25 +90,9 @@ class Block(NamedTuple):
     attributes: Dict[str, str]
 
 
-def words(text: str) -> str:
-    """What a program said, in one line, without its own name."""
-    lines = [re.sub(r"^q\w+: ", "", line.strip()) for line in text.splitlines()]
-    return "; ".join(line for line in lines if line)
-
-
-def away(text: str) -> bool:
-    """True when a complaint means that the server did not answer."""
-    return bool(_AWAY.search(text))
-
-
-def full(text: str) -> bool:
-    """True when a rejection means "not now"."""
-    return bool(_FULL.search(text))
-
-
-def gone(text: str) -> bool:
-    """True when a complaint means that there is no such job any more."""
-    return bool(_GONE.search(text))
+# What was said in one line; does it mean: a daemon is away, not now, no such job.
+_SAID = complaints.Complaints(re.compile(r"^q\w+: "), _AWAY, _FULL, _GONE)
+words, away, full, gone = _SAID.words, _SAID.away, _SAID.full, _SAID.gone
 
 
 def answered(program: str, out: str, rc: int, err: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from project.core import units
 from project.core.errors import ClusterError
-from project.core.schedulers import base
+from project.core.schedulers import base, complaints
 from project.core.schedulers.base import Element
 
 # sge_status(5), "Job state". The letters stand in the order in which `job_get_state_string` of the source writes them: d, E, S, T,
@@ -102,19 +102,14 @@ def words(text: str) -> str:
     return "; ".join(line for line in lines if line and line not in ("Exiting.", "."))
 
 
-def away(text: str) -> bool:
-    """True when a complaint means that the master did not answer."""
-    return bool(_AWAY.search(text))
-
-
-def full(text: str) -> bool:
-    """True when a rejection means "not now": a limit on the number of jobs, a full disk."""
-    return bool(_FULL.search(text))
+# Does it mean: the master is away, not now.
+_SAID = complaints.Complaints(complaints.NOTHING, _AWAY, _FULL, _GONE)
+away, full = _SAID.away, _SAID.full
 
 
 def gone(text: str) -> bool:
     """True when all that was said is that there is no such job."""
-    return bool(_GONE.search(text)) and not _DONE.search(text)
+    return _SAID.gone(text) and not _DONE.search(text)
 
 
 def done(text: str) -> bool:

@@ -8,7 +8,7 @@ import re
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from project.core.errors import ClusterError
-from project.core.schedulers import base
+from project.core.schedulers import base, complaints
 from project.core.schedulers.base import SEPARATOR, Element
 
 # squeue(1), --format. Free text stands last.
@@ -117,25 +117,9 @@ def answered(program: str, out: str, rc: int, err: str) -> None:
         )
 
 
-def words(text: str) -> str:
-    """What Slurm said, in one line and without the names of its programs."""
-    lines = [re.sub(r"^(?:\w+: )?(?:error|fatal): ", "", line.strip()) for line in text.splitlines()]
-    return "; ".join(line for line in lines if line)
-
-
-def away(text: str) -> bool:
-    """True when a complaint means that a daemon of Slurm did not answer."""
-    return bool(_AWAY.search(text))
-
-
-def full(text: str) -> bool:
-    """True when a rejection means "not now": a limit on the number of jobs, a full disk."""
-    return bool(_FULL.search(text))
-
-
-def gone(text: str) -> bool:
-    """True when a complaint means that there is no such job any more."""
-    return bool(_GONE.search(text))
+# What was said in one line; does it mean: a daemon is away, not now, no such job.
+_SAID = complaints.Complaints(re.compile(r"^(?:\w+: )?(?:error|fatal): "), _AWAY, _FULL, _GONE)
+words, away, full, gone = _SAID.words, _SAID.away, _SAID.full, _SAID.gone
 
 
 class _Id(NamedTuple):
