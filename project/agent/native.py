@@ -187,6 +187,8 @@ class Submission:
         if self.scheduler.keeps_history:
             return None
         for name in sorted(set(self._facts()) - set(intent.get("facts") or ())):
+            if not _of_part(name, intent):
+                continue
             text = files.read_text(os.path.join(self.paths.facts, name)) or ""
             ids = [line.split(" ", 1)[1].strip() for line in text.splitlines() if line.startswith("native_id ")]
             if ids:
@@ -340,6 +342,14 @@ class Submission:
 def _rows(intent: Row) -> List[Row]:
     """One row for each array (or job) that is submitted: name, time of the try, native id once it is known."""
     return intent.get("parts") or [intent]
+
+
+def _of_part(name: str, row: Row) -> bool:
+    """True when a fact is of an element of this part (or of a job that is not in parts)."""
+    index = name.rpartition(".")[2]
+    if "span" not in row or not index.isdigit():
+        return "span" not in row
+    return int(index) - int(row["offset"]) in Array(row["span"]).indices()
 
 
 def submitted_as(paths: JobPaths, document: Dict[str, Any]) -> Dict[str, str]:

@@ -1,7 +1,7 @@
 """Arrays that do not go into one array of the workload manager."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from project.core import arrays
@@ -90,7 +90,7 @@ def test_what_the_document_says():
 INDICES = st.lists(st.integers(0, 3000), min_size=1, max_size=60, unique=True)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(INDICES, st.integers(1, 40), st.sampled_from([None, 0, 20]), st.booleans(), st.booleans(), st.integers(0, 1))
 def test_every_element_is_in_one_part_and_every_part_fits(indices, elements, extra, lists, steps, lowest):
     limit = Limit(elements, None if extra is None else elements + lowest + extra)
