@@ -267,6 +267,9 @@ def request(
     from project.core import jobspec
     from project.engine.submission import Request
 
+    if fallback not in {None, "auto", "ask", "never"}:
+        # Any other word would let a peer take the job.
+        raise UserError(f"fallback: {fallback!r} is none.", "It is auto, ask or never; None: as the input says.")
     if isinstance(given, Mapping):
         data = _plain(given)
         data.update({"destination_cluster": cluster} if cluster else {})

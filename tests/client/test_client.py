@@ -85,6 +85,12 @@ def test_every_problem_of_an_input_and_nothing_recorded(client: Client) -> None:
     assert len(list(client.jobs())) == before
 
 
+def test_a_fallback_that_is_none(alone: Client) -> None:
+    with pytest.raises(UserError, match="fallback"):
+        alone.submit(HELLO, fallback="Never")  # type: ignore[arg-type]  # what is tried here
+    assert list(alone.jobs()) == []
+
+
 @pytest.mark.parametrize("name", ["x", "abc", "0" * 36, "ffffffff-ffff-4fff-bfff-ffffffffffff"])
 def test_a_job_that_is_none(client: Client, name: str) -> None:
     with pytest.raises(UserError):
