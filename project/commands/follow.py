@@ -7,7 +7,7 @@ from project.commands.base import Document, Session, program
 from project.core.errors import ApiError, ClusterError, JobEnded, JobferryError
 from project.core.states import BLOCKED, FINAL, FINISHED, PENDING, STAGING_INPUTS
 from project.render import jobs
-from project.render.text import clean
+from project.render.text import QUOTED, clean
 
 QUICK = 1.0
 SLOW = 10.0
@@ -60,6 +60,8 @@ def stuck(document: Document, quiet: float) -> str:
 
     :param quiet: seconds since the last news of it.
     """
+    if jobs.waits_for_start(document):
+        return f"Job {jobs.title(document)} was not submitted yet: `{program()} start {jobs.short(document)}`."
     resume = f"`{program()} resubmit --resume {jobs.short(document)}`"
     if document["state"] == BLOCKED and not (document.get("plan") or {}).get("next"):
         return f"Job {jobs.title(document)} does not go on by itself: {resume}."
@@ -105,7 +107,7 @@ def epilogue(session: Session, document: Document) -> str:
         wanted = (document.get("user_input") or {}).get("output")
         return f"Fetch the output: `{prog} retrieve {job}`." if wanted else f"See what it printed: `{prog} logs {job}`."
     lines = last_lines(session, document)
-    shown = ["Last lines of stderr:", *("  | " + clean(line) for line in lines)] if lines else []
+    shown = ["Last lines of stderr:", *(QUOTED + clean(line) for line in lines)] if lines else []
     return "\n".join([*shown, f"What went wrong: `{prog} why {job}`."])
 
 

@@ -50,6 +50,9 @@ def run(session: Session) -> Answer:
             raise UserError(f"--{name} {value} makes no sense.", "Give a positive number.")
     document = session.fresh_document(args.job)
     stream = "stderr" if args.stderr else "stdout"
+    if jobs.waits_for_start(document):
+        message = f"Job {jobs.title(document)} printed nothing yet: it was recorded and not submitted."
+        raise UserError(message, f"Submit it with `{program()} start {jobs.short(document)}`.")
     known = dict(jobs.array(document))
     if args.index is not None and args.index not in known:
         message = f"Job {jobs.title(document)} has no element {args.index}."

@@ -17,6 +17,12 @@ def short(document: Document) -> str:
     return str(document.get("job_uuid", ""))[:SHORT]
 
 
+def waits_for_start(document: Document) -> bool:
+    """True for a job that was recorded and that nobody has submitted yet (`run --no-submit`)."""
+    waits = str((document.get("plan") or {}).get("waits_for") or "")
+    return document.get("state") == "PENDING" and waits.startswith("the user: `start ")
+
+
 def title(document: Document) -> str:
     """`1f2e3d4c (name)`."""
     name = clean(document.get("name") or "")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TextIO
 
 from project.core.errors import InputError, JobferryError
-from project.render.text import Palette, clean, clean_block, width, wrap
+from project.render.text import QUOTED, Palette, clean, clean_block, quoted, width, wrap
 
 
 def program() -> str:
@@ -21,7 +21,7 @@ def program() -> str:
 
 
 # Verbs as the engine names them in what it says: it does not know how the program was called.
-_VERB = re.compile("`(?=(?:resubmit|history|why|logs|status|watch|cancel|release|retrieve|doctor)(?: [^`]*)?`)")
+_VERB = re.compile("`(?=(?:resubmit|start|history|why|logs|status|watch|cancel|release|retrieve|doctor)(?: [^`]*)?`)")
 
 
 def in_full(text: str) -> str:
@@ -194,6 +194,8 @@ def _hanging(line: str, columns: int) -> list[str]:
     indent = " " * (len(line) - len(line.lstrip()))
     if width(line) <= columns:
         return [line]
+    if line.startswith(QUOTED):
+        return quoted(line.removeprefix(QUOTED), columns)
     first, *rest = wrap(line.strip(), max(40, columns - len(indent) - 2))
     return [indent + first, *(indent + "  " + piece for piece in rest)]
 

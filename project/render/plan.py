@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from project.render.output import Output
-from project.render.text import Palette, clean, clean_block, fields, size
+from project.render.text import NARROWEST, Palette, clean, clean_block, fields, folded, size
 
 # Shown below everything else, in a form of their own.
 TEXTS = ("script", "script_lines", "program")
@@ -26,7 +26,8 @@ def page(plan: Mapping[str, Any], output: Output) -> str:
     if plan.get("program"):
         parts.append(f"{palette.paint('bold', 'program (scripts/run)')}\n{_indented(plan['program'])}")
     if plan.get("script_lines"):
-        parts.append(f"{palette.paint('bold', 'batch script')}\n{_explained(plan['script_lines'], palette)}")
+        columns = output.columns if output.terminal else 0
+        parts.append(f"{palette.paint('bold', 'batch script')}\n{_explained(plan['script_lines'], palette, columns)}")
     elif plan.get("script"):
         parts.append(f"{palette.paint('bold', 'batch script')}\n{_indented(plan['script'])}")
     return "\n\n".join(part for part in parts if part)
@@ -36,17 +37,22 @@ def _indented(text: Any) -> str:
     return "\n".join(("  " + line).rstrip() for line in clean_block(text).rstrip("\n").split("\n"))
 
 
-def _explained(lines: Any, palette: Palette) -> str:
-    """The script with a column that says where each line comes from; said once for lines that follow one another."""
+def _explained(lines: Any, palette: Palette, columns: int) -> str:
+    """The script with a column that says where each line comes from; said once for lines that follow one another.
+
+    :param columns: of the terminal: a longer line goes on below, behind `┊`. 0: no terminal, lines stay whole.
+    """
     origins = [clean(line["origin"]) for line in lines]
     width = min(MOST_ORIGIN, max(map(len, origins)))
     shown, before = [], ""
     for line, origin in zip(lines, origins, strict=True):
         label = "" if origin == before else origin if len(origin) <= width else origin[: width - 1] + "…"
         before = origin
-        gutter = palette.paint("dim", f"  {label:<{width}} │ ")
         # A line break within is not ours to make: the lines came apart before.
-        shown.append((gutter + clean_block(line["text"]).replace("\n", " ")).rstrip())
+        text = clean_block(line["text"]).replace("\n", " ")
+        first, *rest = folded(text, max(NARROWEST // 2, columns - width - 5)) if columns else [text]
+        shown.append((palette.paint("dim", f"  {label:<{width}} │ ") + first).rstrip())
+        shown += [palette.paint("dim", f"  {'':<{width}} ┊ ") + piece for piece in rest]
     return "\n".join(shown)
 
 

@@ -10,6 +10,8 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 
 NARROWEST = 40
+# Before each line that a program printed.
+QUOTED = "  | "
 # Controls of C0 and C1, line and paragraph separators, and the characters that change the direction of text
 # (a "bidi override" can make one file name look like another). Lone surrogates cannot be encoded.
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufeff]")
@@ -76,6 +78,25 @@ def cut(text: str, columns: int) -> str:
             break
         kept += character
     return kept.rstrip() + "…"
+
+
+def folded(text: str, columns: int) -> list[str]:
+    """A clean line in pieces of at most that many columns, broken anywhere: together they are the line."""
+    pieces, taken = [""], 0
+    for character in text:
+        at = width(character)
+        if taken + at > columns and pieces[-1]:
+            pieces.append("")
+            taken = 0
+        pieces[-1] += character
+        taken += at
+    return pieces
+
+
+def quoted(line: str, columns: int) -> list[str]:
+    """A clean line that a program printed: in pieces that fit, none of its spaces moved. `columns` 0: whole."""
+    first, *rest = folded(line, max(NARROWEST // 2, columns - len(QUOTED))) if columns else [line]
+    return [QUOTED + first, *("  ┊ " + piece for piece in rest)]
 
 
 def pad(text: str, columns: int) -> str:

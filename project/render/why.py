@@ -5,7 +5,7 @@ from typing import Any
 
 from project.render import jobs, times
 from project.render.output import Output, in_full, program
-from project.render.text import clean, wrap
+from project.render.text import clean, quoted, wrap
 
 MEANINGS = {
     "PENDING": "It is recorded here and was not sent to a cluster yet.",
@@ -160,6 +160,8 @@ def advice(document: Mapping[str, Any]) -> str:
         "BLOCKED": f"Go on at once: `{prog} resubmit --resume {job}`. Give it up: `{prog} cancel {job}`.",
         "CANCELLED": f"Submit it again: `{prog} resubmit {job}`.",
     }
+    if jobs.waits_for_start(document):
+        return f"Submit it: `{prog} start {job}`. Give it up: `{prog} cancel {job}`."
     if state == "FAILED":
         chosen = ADVICE.get(str(document.get("condition") or ""), "Look at the history, then submit it again.")
         again = "" if "resubmit" in chosen else f" `{prog} resubmit {job}` submits the same input again."
@@ -207,9 +209,9 @@ def explain(found: Mapping[str, Any], document: Mapping[str, Any], output: Outpu
     if elements:
         lines.append(f"Elements: {elements}.")
     pieces = [piece for line in lines for piece in wrap(line, output.columns)]
-    if found["stderr"]:
-        pieces += ["", "Last lines of stderr:", *("  | " + clean(line) for line in found["stderr"])]
-    if found["printed"]:
-        pieces += ["", "What it printed:", *("  | " + clean(line) for line in found["printed"])]
+    columns = output.columns if output.terminal else 0
+    for title, key in (("Last lines of stderr:", "stderr"), ("What it printed:", "printed")):
+        if found[key]:
+            pieces += ["", title, *(piece for line in found[key] for piece in quoted(clean(line), columns))]
     pieces += ["", *wrap("Next: " + str(found["next"]), output.columns)]
     return "\n".join(pieces)

@@ -61,7 +61,10 @@ def test_a_job_of_no_submit_waits_for_its_start(folder):
     uuid = made["job_uuid"]
     assert made["state"] == "PENDING"
     assert "Created" in call("run", spec("other.json"), "--no-submit").err
-    assert f"start {uuid}" in call("why", uuid).out
+    why = " ".join(call("why", uuid).out.split())
+    assert f"Waits for: the user: `python -m project start {uuid}`." in why
+    assert f"Next: Submit it: `python -m project start {uuid[:8]}`." in why and "--resume" not in why
+    assert f"start {uuid[:8]}" in call("logs", uuid, code=2).err
     assert document(uuid)["state"] == "PENDING"
     started = call("start", uuid, "-q").out.strip()
     assert started == uuid

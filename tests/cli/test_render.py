@@ -102,6 +102,18 @@ def test_hostile_texts_are_harmless_everywhere(output):
         assert harmless(shown), shown
 
 
+def test_a_long_line_of_the_script_stays_in_its_column_on_a_terminal_and_whole_in_a_pipe(output, monkeypatch):
+    long = "export A='" + "0123456789 " * 12 + "'"
+    found = {"script_lines": [{"text": long, "origin": "env.A"}, {"text": "true", "origin": "execution[0]"}]}
+    assert f"  env.A        │ {long}\n" in plan.page(found, output)
+    monkeypatch.setattr(Output, "terminal", True)
+    shown = plan.page(found, output)
+    assert fits(shown)
+    rows = [line for line in shown.splitlines() if "│" in line or "┊" in line]
+    assert [line[15] for line in rows] == ["│", "┊", "┊", "│"]
+    assert "".join(line[17:].ljust(63) for line in rows[:3]).rstrip() == long
+
+
 @pytest.mark.parametrize("state", states.STATES)
 def test_every_state_has_a_meaning_and_advice(state, output):
     job = document(state=state)

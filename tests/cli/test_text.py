@@ -43,6 +43,22 @@ def test_cut_fits(columns):
         assert text.width(text.cut(word, columns)) <= columns
 
 
+@pytest.mark.parametrize("columns", range(2, 9))
+def test_a_folded_line_loses_nothing(columns):
+    for word in ("", "export  A=1 # two spaces", "日本語 e\u0301 日本語"):
+        pieces = text.folded(word, columns)
+        assert "".join(pieces) == word
+        assert all(text.width(piece) <= columns for piece in pieces)
+
+
+def test_what_a_program_printed_keeps_its_spaces():
+    line = '  File "/home/jdoe/.jobferry/jobs/' + "x" * 60 + '", line 3'
+    first, second = text.quoted(line, 80)
+    assert first.startswith('  |   File "/home') and len(first) == 80
+    assert first.removeprefix("  | ") + second.removeprefix("  ┊ ") == line
+    assert text.quoted(line, 0) == ["  | " + line]
+
+
 def test_a_table_fits_and_cuts_the_columns_that_may_shrink():
     rows = [("1f2e3d4c", "FINISHED", "cluster" * 10, "name" * 20)]
     shown = text.table(("JOB", "STATE", "CLUSTER", "NAME"), rows, columns=60, shrink=(2, 3))
