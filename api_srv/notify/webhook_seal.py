@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 VARIABLE = "JOBFERRY_CALLBACK_KEY"
 NAME = "callback.key"
+# A shorter word of a header's value is a word like Bearer.
+_TOKEN = 8
 _FORM = "Make one with: python -c 'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())'"
 
 
@@ -35,8 +37,10 @@ class Contents(NamedTuple):
         return "Contents(…)"
 
     def values(self) -> list[str]:
-        """Everything that must not be shown."""
-        return [value for value in (self.secret, *self.headers.values()) if value]
+        """Everything that must not be shown, the longest first: a receiver may name the token of `Bearer TOKEN` alone."""
+        whole = [value for value in (self.secret, *self.headers.values()) if value]
+        words = [word for value in self.headers.values() for word in value.split() if len(word) >= _TOKEN]
+        return sorted({*whole, *words}, key=len, reverse=True)
 
 
 class Sealer:

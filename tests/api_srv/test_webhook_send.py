@@ -150,12 +150,13 @@ def test_a_huge_answer_is_read_no_further_than_its_beginning(tmp_path):
 
 def test_what_is_echoed_shows_no_secret_and_no_control_character(tmp_path):
     def echo(handler: Handler) -> None:
-        handler.say(500, f"{SECRET} {handler.headers['authorization']} \x1b[31m\x00\u202e<b>".encode())
+        sent = handler.headers["authorization"]
+        handler.say(500, f"{SECRET} {sent} no token {sent.split()[1]}. \x1b[31m\x00\u202e<b>".encode())
 
     with receiving(echo) as receiver:
         url = receiver.url()
         outcome = sender(tmp_path).send(row(url=url, sealed=sealed(tmp_path, url, authorization="Bearer abcdefgh")))
-    assert outcome.answer == "[hidden] [hidden] <b>"
+    assert outcome.answer == "[hidden] [hidden] no token [hidden]. <b>"
 
 
 def test_retry_after():
