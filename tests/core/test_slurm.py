@@ -126,6 +126,33 @@ def test_what_slurm_cannot_do_is_said_before_it_is_asked():
     assert refused(priority=-2147483648)[0][0] == "resources.priority"
     assert refused(gpus_per_rank=1)[0][0] == "resources.gpus_per_rank"
     assert refused(gpus_per_rank=1, nodes=2, ranks_per_node=2) == []
+    for name in ("INT", "quit"):
+        [(key, message)] = refused(signal=name + "@1m", duration="2d")
+        assert key == "resources.signal"
+        assert name.upper() in message
+    assert refused(nodes=4, ranks=2)[0][0] == "resources.nodes"
+    assert refused(nodes=4, ranks=4) == []
+
+
+def test_a_logins_default_does_not_change_what_the_job_says():
+    def unset(cluster, options=(), **asked):
+        data = {"destination_cluster": "alpha", "job": "x", "execution": "true", "resources": asked}
+        argv = SLURM.submit(PATHS.script, jobspec.parse({**data, "scheduler_options": list(options)}), cluster)
+        assert argv[-6] == "sbatch"
+        return [word for word in argv[:-6] if word not in ("env", "-u")]
+
+    assert unset({}, duration="1h", nodes=2) == []
+    assert unset({"partition": "batch"}) == ["SBATCH_PARTITION"]
+    assert unset({}, account="physics", qos="long") == ["SBATCH_ACCOUNT", "SBATCH_QOS"]
+    memory = ["SBATCH_MEM_PER_CPU", "SBATCH_MEM_PER_GPU", "SBATCH_MEM_PER_NODE"]
+    assert unset({}, memory_per_cpu="1G") == memory
+    assert unset({}, ["-q long", "--expo=NONE", "--gres=disk:1"]) == ["SBATCH_EXPORT", "SBATCH_GRES", "SBATCH_QOS"]
+
+
+def test_an_sbatch_that_is_not_there_is_said():
+    with pytest.raises(ClusterError, match="sbatch cannot be started here") as caught:
+        SLURM.submitted(127, "", "env: 'sbatch': No such file or directory\n")
+    assert not caught.value.transient
 
 
 def test_the_limit_on_arrays():

@@ -21,8 +21,12 @@ _SAFE = re.compile(r"[A-Za-z0-9_@%+=:,./-]+\Z")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # A shell's exit statuses above this are deaths by signal.
 _SIGNALLED = 128
+# env(1): the program was not found.
+_NOT_THERE = 127
 # sbatch(1), --signal: seconds before the end.
 _EARLIEST = 65535
+# A shell starts what runs beside it deaf to these two, for good (POSIX, 2.11): the payload would never hear them (`_RELAY`).
+_UNHEARD = ("INT", "QUIT")
 # sbatch(1), --nice: the adjustment range.
 _NICEST = 2147483645
 # The warning comes to this shell alone (B:), which hears it only between two programs; without B: it comes to what srun
@@ -93,11 +97,22 @@ class Slurm(base.Scheduler):
         return slurm_options.option_fields(text)
 
     def value_problems(self, spec: "JobSpec") -> List[Problem]:
-        """sbatch(1): a warning comes at most 65535 s before the end; GPUs for each task need a number of tasks."""
+        """sbatch(1): a warning comes at most 65535 s before the end; GPUs for each task need a number of tasks.
+
+        Of fewer tasks than nodes it makes fewer nodes and only warns (measured on 22.05).
+        """
         resources, found = spec.resources, []
         if resources.signal is not None and resources.signal.seconds > _EARLIEST:
             message = "comes earlier than Slurm can send it: at most {} s before the end.".format(_EARLIEST)
             found.append(Problem("resources.signal", message, None, "Give a shorter time, such as USR1@5m."))
+        if resources.signal is not None and resources.signal.name in _UNHEARD:
+            message = "is {}, which the job's commands would not hear.".format(resources.signal.name)
+            found.append(Problem("resources.signal", message, None, "Take another signal, such as USR1 or TERM."))
+        if resources.ranks is not None and (resources.nodes or 0) > resources.ranks:
+            message = "is {}, more than the {} ranks: Slurm would give no more nodes than ranks.".format(
+                resources.nodes, resources.ranks
+            )
+            found.append(Problem("resources.nodes", message, resources.nodes, "Ask for at least one rank a node."))
         if resources.priority is not None and abs(resources.priority) > _NICEST:
             message = "is beyond what sbatch --nice takes: {} to {}.".format(-_NICEST, _NICEST)
             found.append(
@@ -123,22 +138,32 @@ class Slurm(base.Scheduler):
             return None
         return base.Limit(int(tasks.group(1)) if tasks else None, max(0, int(size.group(1)) - 1))
 
-    def submit(self, script: str, spec: "JobSpec", cluster: Mapping[str, Any]) -> List[str]:  # noqa: ARG002
+    def submit(self, script: str, spec: "JobSpec", cluster: Mapping[str, Any]) -> List[str]:
         """`sbatch`; what Slurm itself has to say about the running job goes to `log/scheduler`.
 
+        A default of the login (`SBATCH_ACCOUNT`) holds for what the job does not say, and is taken away for what it says.
         Paths are arguments, not directives: a directive cannot hold every path. In a file name pattern of Slurm `%`
         stands for itself when doubled; a backslash in it switches patterns off, and stands for itself when doubled.
         """
         folder = os.path.dirname(os.path.dirname(script))
         words = os.path.join(folder, "log", "scheduler")
         words = words.replace("\\", "\\\\") if "\\" in words else words.replace("%", "%%")
-        return ["sbatch", "--parsable", "--open-mode=append", "--output=" + words, "--error=" + words, script]
+        said = spec.resources.asked() + (["queue"] if cluster.get("partition") else [])
+        unset = [word for name in slurm_options.variables(said, spec.scheduler_options) for word in ("-u", name)]
+        argv = ["sbatch", "--parsable", "--open-mode=append", "--output=" + words, "--error=" + words, script]
+        return ["env"] + unset + argv if unset else argv
 
     def submitted(self, rc: int, out: str, err: str) -> str:
         ids = [match.group(1) for match in map(_ID.match, (line.strip() for line in out.splitlines())) if match]
         if rc == 0 and ids:
             return ids[-1]
         words = slurm_text.words(err or out)
+        if rc == _NOT_THERE and err.startswith("env: "):
+            raise ClusterError(
+                "sbatch cannot be started here ({}).".format(words),
+                "Is the cluster's workload_manager right, and is it on the PATH of a login without terminal?",
+                condition="submission_rejected",
+            )
         if rc <= 0 or rc > _SIGNALLED or ids or not words:
             # Killed, or cut off: the job may be in the queue all the same.
             text = "sbatch gave no job id (exit status {}); it said: {}".format(rc, words or "nothing")

@@ -1,7 +1,7 @@
 """Options of sbatch that a user gives verbatim: which jobferry sets itself, and which say what a key of `resources` says."""
 
 import shlex
-from typing import Dict, Iterator, List, Tuple
+from typing import Dict, Iterable, Iterator, List, Sequence, Tuple
 
 from project.core import options
 
@@ -78,6 +78,11 @@ _SHORT = {
     "N": "nodes", "o": "output", "O": "overcommit", "p": "partition", "q": "qos", "Q": "quiet", "s": "oversubscribe",
     "S": "core-spec", "t": "time", "u": "usage", "v": "verbose", "V": "version", "w": "nodelist", "W": "wait", "x": "exclude",
 }  # fmt: skip
+# sbatch(1), INPUT ENVIRONMENT VARIABLES: SBATCH_ and the option's name in capitals. They win over the batch script's directives.
+_VARIABLES = frozenset([
+    "account", "constraint", "distribution", "exclusive", "export", "gpus", "gpus-per-node", "gpus-per-task", "gres", "hint",
+    "mem-per-cpu", "mem-per-gpu", "mem-per-node", "partition", "profile", "qos", "reservation", "signal",
+])  # fmt: skip
 # Short options that take no value may be written together: -Hv is -H -v.
 _FLAGS = "hHIkOQRsuvVW"
 
@@ -110,6 +115,16 @@ def option_fields(text: str) -> List[str]:
             continue
         found += [field for field in _FIELDS.get(name, ()) if field not in found]
     return found
+
+
+def variables(fields: Iterable[str], verbatim: Sequence[str]) -> List[str]:
+    """The variables of a login that would override what the job says by these fields of `Resources` and these options."""
+    said = set(fields)
+    names = {name for name, its in _FIELDS.items() if said.intersection(its)}
+    names.update(name for text in verbatim for name in _names(shlex.split(text)))
+    if "mem" in names:
+        names.add("mem-per-node")
+    return ["SBATCH_" + name.upper().replace("-", "_") for name in sorted(names & _VARIABLES)]
 
 
 def _names(words: List[str]) -> Iterator[str]:
