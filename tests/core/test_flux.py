@@ -50,6 +50,8 @@ def test_a_shape_is_slots(resources, shape):
 def test_what_flux_cannot_share_out_or_do_is_refused():
     assert refused(Resources(ranks=4, gpus_per_node=2)) == ["resources.gpus_per_node"]
     assert refused(Resources(nodes=1, ranks=4, gpus_per_node=2)) == ["resources.gpus_per_node"]
+    # src/bindings/python/flux/job/Jobspec.py: "node count must not be greater than task count"
+    assert refused(Resources(ranks=1, nodes=2)) == ["resources.nodes"]
     assert refused(Resources(priority=0)) == ["resources.priority"]
     assert refused(Resources(priority=32)) == ["resources.priority"]
     assert refused(Resources(memory_per_node=2**30, qos="x")) == ["resources.memory_per_node", "resources.qos"]

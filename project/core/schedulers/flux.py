@@ -134,6 +134,9 @@ class Flux(base.Scheduler):
 
     def value_problems(self, spec: "JobSpec") -> List[Problem]:
         resources, found = spec.resources, []
+        if resources.nodes is not None and resources.nodes > _slots(resources):
+            hint = "Ask for fewer nodes, or more ranks."
+            found.append(Problem("resources.nodes", "are more than there are ranks.", resources.nodes, hint))
         if resources.gpus_per_node is not None and _gpus_per_slot(resources) is None:
             message = "cannot be shared out to the ranks of a node, which Flux needs."
             hint = "Say gpus_per_rank, or nodes and ranks_per_node that divide it."
