@@ -101,6 +101,7 @@ def test_resources_of_pbs_pro(resources, expected):
         ({"ranks": 4, "distribution": "grouped"}, ["nodes=1:ppn=4"]),
         ({"nodes": 2, "gpus_per_node": 2, "constraint": "k40"}, ["nodes=2:ppn=1:gpus=2:k40"]),
         ({"ranks": 2, "memory_per_cpu": 2**30}, ["procs=2", "pmem=1048576kb"]),
+        ({"ranks": 2, "threads_per_rank": 3, "memory_per_cpu": 2**30}, ["nodes=2:ppn=3", "mem=6291456kb"]),
         ({"nodes": 2, "memory_per_node": 2**30}, ["nodes=2:ppn=1", "mem=2097152kb"]),
         ({"qos": "high"}, ["qos=high"]),
     ],

@@ -166,7 +166,10 @@ def torque_lists(resources: "Resources") -> List[str]:
     parts = chunks(resources)
     if parts:
         found.append(_torque_nodes(resources, parts))
-    if resources.memory_per_cpu is not None:
+    if resources.memory_per_cpu is not None and (resources.threads_per_rank or 1) > 1:
+        # pmem would keep a process of several threads to the memory of one (src/resmom/linux/mom_mach.c).
+        found.append("mem=" + _size(resources.memory_per_cpu * sum(chunk.pieces * chunk.cpus for chunk in parts)))
+    elif resources.memory_per_cpu is not None:
         # Of each process; Maui and Moab count it for each CPU.
         found.append("pmem=" + _size(resources.memory_per_cpu))
     elif resources.memory_per_node is not None:
