@@ -46,8 +46,8 @@ EXPRESSES = frozenset(
 )
 
 _LICENSE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*):?([0-9]*)\Z")
-# A selection string without brackets and quotes, such as `haswell && mem > 4000`.
-_SELECT = re.compile(r"[A-Za-z0-9_.&|!=<>()+*/ -]+\Z")
+# A selection string without brackets, such as `haswell && mem > 4000`. A word with a hyphen stands in single quotes (bsub(1), -R).
+_SELECT = re.compile(r"(?:[A-Za-z0-9_.&|!=<>()+*/ -]|'[A-Za-z0-9_.+-]+')+\Z")
 _MODEL = re.compile(r"[A-Za-z0-9_.-]+\Z")
 
 
