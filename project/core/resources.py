@@ -180,6 +180,8 @@ def parse_signal(text: str) -> Signal:
         raise UserError(
             "there is no signal '{}' to be sent.".format(name), "It is one of {}.".format(", ".join(SIGNALS))
         )
+    if not before.strip():
+        raise UserError("'{}' does not say how long before the end.".format(text.strip()), "Write it as USR1@5m.")
     return Signal(name, units.parse_duration(before))
 
 
@@ -224,6 +226,20 @@ _READ: Dict[str, Callable[[Any], Any]] = {
 def problems(data: Dict[str, Any]) -> List[Problem]:
     """What the schema cannot say about the mapping under `resources`; keys are given with `resources.` before them."""
     return _unreadable(data) + _twice(data) + _contradictions(data)
+
+
+def as_written(found: Sequence[Problem], data: Any) -> List[Problem]:
+    """Problems that name each need by the key that stands in `data`, the mapping under `resources`, which may be another name for it."""
+    names = {ALIASES.get(key, key): key for key in data} if isinstance(data, dict) else {}
+    if "nbr_jobs_in_array" in names:
+        names["array"] = "nbr_jobs_in_array"
+
+    def written(text: str) -> str:
+        return re.sub(
+            r"\bresources\.(\w+)", lambda match: "resources." + names.get(match.group(1), match.group(1)), text
+        )
+
+    return [one._replace(key=written(one.key), message=written(one.message), hint=written(one.hint)) for one in found]
 
 
 def _place(key: str) -> str:

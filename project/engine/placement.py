@@ -78,7 +78,7 @@ def choose(
     """
     problem = _problem(wanted, probes)
     if not problem:
-        return Placement(wanted, [], [], "chosen in the input")
+        return Placement(wanted, [], [], "the one that was asked for")
     rejected = [Rejected(str(wanted["name"]), problem)]
     if policy == NEVER:
         return Placement(None, [], rejected, "no other cluster may be taken (fallback: never)")

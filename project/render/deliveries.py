@@ -14,6 +14,7 @@ def listing(deliveries: Sequence[Mapping[str, Any]], output: Output) -> str:
     """One line a delivery, its attempts below."""
     palette = output.palette()
     lines: list[str] = []
+    before = False
     for one in deliveries:
         word = clean(str(one.get("delivery") or ""))
         state = _TONE.get(word)
@@ -23,7 +24,10 @@ def listing(deliveries: Sequence[Mapping[str, Any]], output: Output) -> str:
         lines.append(f"{stamp}  {shown} {clean(named):<18} {clean(str(one.get('id') or ''))[:12]}".rstrip())
         lines += [" " * 21 + _attempt(attempt) for attempt in one.get("attempts") or []]
         if one.get("next"):
-            lines.append(" " * 21 + f"next try {times.local(one['next'])}")
+            # The messages of a job come in order.
+            when = "sent after the one before" if before else f"next try {times.local(one['next'])}"
+            lines.append(" " * 21 + when)
+            before = True
     if deliveries:
         lines.insert(0, f"to {clean(str(deliveries[0].get('url') or ''))}")
     return "\n".join(lines)

@@ -4,7 +4,7 @@ import pytest
 
 from project.core import schema, states
 from project.core.history import make, new_document
-from project.render import clusters, findings, jobs, plan, why
+from project.render import clusters, deliveries, findings, jobs, plan, why
 from project.render.output import Output
 from project.render.text import Palette
 
@@ -112,6 +112,18 @@ def test_a_long_line_of_the_script_stays_in_its_column_on_a_terminal_and_whole_i
     rows = [line for line in shown.splitlines() if "│" in line or "┊" in line]
     assert [line[15] for line in rows] == ["│", "┊", "┊", "│"]
     assert "".join(line[17:].ljust(63) for line in rows[:3]).rstrip() == long
+
+
+def test_a_callback_that_waits_for_the_one_before_says_so(output):
+    told = {"delivery": "waiting", "jobndx": 1, "url": "https://example.org/x", "next": "2026-11-21T10:00:00Z"}
+    failed = {"time": "2026-11-21T09:59:00Z", "ms": 4, "error": "the receiver answered 503"}
+    shown = deliveries.listing(
+        [told | {"state": "queued", "id": "a" * 32, "attempts": [failed]}, told | {"state": "active", "id": "b" * 32}],
+        output,
+    )
+    assert shown.count("next try") == 1
+    assert shown.splitlines()[-1].strip() == "sent after the one before"
+    assert fits(shown)
 
 
 @pytest.mark.parametrize("state", states.STATES)
