@@ -27,7 +27,7 @@ from project.core.arrays import Part
 from project.core.errors import ClusterError, InputError
 from project.core.jobspec import JobSpec
 from project.core.paths import JobPaths, Root
-from project.core.resources import Array
+from project.core.resources import Array, as_written
 from project.core.schedulers import base
 
 # A fresh job shows in sacct 2 to 5 s after sbatch (measured on Slurm 22.05).
@@ -60,6 +60,7 @@ class Submission:
         spec = jobspec.parse(data)
         problems = base.refusals(self.scheduler, spec)
         if problems:
+            problems = as_written(problems, data.get("resources"))
             raise ClusterError(InputError(problems).message, condition="submission_rejected")
         self._spec = spec
         # A module may have named another directory.

@@ -230,8 +230,9 @@ def problems(data: Dict[str, Any]) -> List[Problem]:
 
 def as_written(found: Sequence[Problem], data: Any) -> List[Problem]:
     """Problems that name each need by the key that stands in `data`, the mapping under `resources`, which may be another name for it."""
-    names = {ALIASES.get(key, key): key for key in data} if isinstance(data, dict) else {}
-    if "nbr_jobs_in_array" in names:
+    said: Dict[str, Any] = data if isinstance(data, dict) else {}
+    names = {ALIASES.get(key, key): key for key in said}
+    if "nbr_jobs_in_array" in said:
         names["array"] = "nbr_jobs_in_array"
 
     def written(text: str) -> str:

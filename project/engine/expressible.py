@@ -4,14 +4,19 @@ from typing import Any
 
 from project.core.errors import InputError, Problem, UserError
 from project.core.jobspec import JobSpec
+from project.core.resources import as_written
 from project.spec.loader import Loaded
 
 
-def check(loaded: Loaded, spec: JobSpec, cluster: dict[str, Any]) -> None:
-    """Raises InputError with every need and option that the cluster's workload manager does not take."""
+def check(loaded: Loaded, spec: JobSpec, cluster: dict[str, Any], data: dict[str, Any] | None = None) -> None:
+    """Raises InputError with every need and option that the cluster's workload manager does not take.
+
+    :param data: the input, when it is not what stands in the file any more: keys are named as they are written there.
+    """
     found = problems(spec, cluster)
     if found:
-        error = InputError(loaded.placed(found))
+        said = loaded.data if data is None else data
+        error = InputError(loaded.placed(as_written(found, said.get("resources"))))
         error.condition = "submission_rejected"
         raise error
 

@@ -106,7 +106,7 @@ class Submission:
                 wanted = inventory.find(self.data["destination_cluster"], clusters)
                 probes = self.probe(clusters, wanted, login)
             if self.modules.staging:
-                expressible.check(self.request.loaded, jobspec.parse(self.data), wanted)
+                expressible.check(self.request.loaded, jobspec.parse(self.data), wanted, self.data)
                 # The modules may have made or changed the very files that are sent.
                 files = self.collect()
             self.place(clusters, wanted, probes.result(), login, files)

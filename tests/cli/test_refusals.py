@@ -1,5 +1,7 @@
 """What a workload manager cannot do is an error that names it, before anything is sent."""
 
+import json
+
 import pytest
 
 from helpers.calling import call
@@ -13,6 +15,19 @@ resources:
   qos: high
   nodes: 2
 scheduler_options: [--mem=1G]
+"""
+ALIASES = """\
+destination_cluster: c9
+job: job.sh
+execution: echo hello
+resources:
+  walltime: 1m
+  partition: long
+  nbr_of_nodes: 4
+  nbr_processes: 2
+  memory_per_thread: 1G
+  nbr_jobs_in_array: 100000
+scheduler_options: [--mem=2G, -p short, "-t5"]
 """
 STAGED = """\
 staging:
@@ -43,6 +58,22 @@ def test_every_need_that_cannot_be_expressed_is_named_with_its_place(wrong, verb
     assert "needs.yml:8:" in said
     assert "local" in said
     assert call("ls", "-q", "--limit", "0").out == before
+
+
+@pytest.mark.parametrize("verb", ["validate", "plan", "submit"])
+def test_a_need_is_named_as_it_is_written_with_its_place(folder, verb):
+    cluster = {"name": "c9", "hostname": "127.0.0.1", "port": 9, "workload_manager": "slurm"}
+    (folder / "c9.yml").write_text(json.dumps([{**cluster, "max_array_size": 10}]))
+    call("clusters", "import", "c9.yml")
+    (folder / "aliases.yml").write_text(ALIASES)
+    said = call(verb, "aliases.yml", code=2).err
+    assert "aliases.yml:7:17: resources.nbr_of_nodes: is 4" in said
+    assert "aliases.yml:11:21: scheduler_options[0]: says what resources.memory_per_thread says too" in said
+    assert "says what resources.partition says too" in said
+    assert "says what resources.walltime says too" in said
+    (folder / "aliases.yml").write_text("\n".join(ALIASES.replace("nbr_of_nodes: 4", "").splitlines()[:-1]) + "\n")
+    said = call(verb, "aliases.yml", code=2).err
+    assert "aliases.yml:10:22: resources.nbr_jobs_in_array: the array '0-99999'" in said
 
 
 def test_a_cluster_that_nobody_knows_or_a_server_that_is_away_breaks_no_validation(wrong, folder, monkeypatch):
