@@ -46,11 +46,13 @@ _PERIODIC = re.compile(r"PeriodicRemove", re.IGNORECASE)
 _AWAY = re.compile(
     r"failed to (connect|fetch ads)|can't connect|can't find address|unable to (connect|locate)|"
     r"connection (refused|timed out|closed)|timed? ?out|communications? error|authentication|SECMAN|schedd (is )?not|"
-    r"failed to end classad|collector",
+    r"failed to end classad|can't send classad|collector",
     re.IGNORECASE,
 )
 _FULL = re.compile(r"MAX_JOBS_(SUBMITTED|PER_OWNER)|number of jobs submitted|no space left|quota", re.IGNORECASE)
-_GONE = re.compile(r"couldn't find/\w+ all jobs|there are no jobs in the queue|not found|already", re.IGNORECASE)
+_GONE = re.compile(r"there are no jobs in the queue|not found|already", re.IGNORECASE)
+# The last line of an answer that did not do it; what went wrong stands before it.
+_NOT_ALL = re.compile(r"couldn't find/\w+ all jobs", re.IGNORECASE)
 
 
 def answer(program: str, out: str, rc: int, err: str) -> List[Mapping[str, Any]]:
