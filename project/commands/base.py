@@ -79,6 +79,9 @@ class Session:
     def api(self) -> "ApiClient":
         """The API, embedded or over HTTP."""
         if self._api is None:
+            from project.commands import heard
+
+            heard.listen(self.output)
             self._way = bootstrap.open_api(self.settings)
             self._api = bootstrap.api_client(self._way.call, self._noted)
         return self._api

@@ -2,7 +2,7 @@
 
 import pytest
 
-from helpers.calling import call, until
+from helpers.calling import Terminal, call, until
 from helpers.receiver import receiving
 
 SECRET = "sehr geheim"
@@ -47,6 +47,18 @@ def test_a_jobs_callbacks_are_sent_listed_and_sent_again(folder, told):
         assert SECRET.encode() not in raw and b"kennwort" not in raw, path
     events = call("history", uuid).out
     assert SECRET not in events and "asked to send the callback" in events
+
+
+def test_a_callback_that_failed_is_one_warning_that_fits_the_terminal(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("JOBFERRY_ALLOW_PRIVATE_WEBHOOKS", "1")
+    # It waits to be sent again for days: in no home that others use.
+    monkeypatch.setenv("JOBFERRY_HOME", str(tmp_path))
+    with receiving(lambda handler: handler.say(503)) as receiver:
+        text = f"destination_cluster: local\nscript: 'true'\ncallback: {receiver.url('/hook')}\n"
+        (folder / "failing.yml").write_text(text)
+        screen = Terminal("submit", "failing.yml", "--wait").end()
+    assert "warning: The callback " in screen and "failed: the receiver answered 503" in " ".join(screen.split())
+    assert all(len(line.split("\r")[-1].rstrip()) <= 80 for line in screen.split("\n"))
 
 
 def test_a_job_without_one_says_so(submit):
