@@ -139,3 +139,13 @@ def test_ends():
 def test_an_element_is_asked_for_by_its_index():
     assert CONDOR.cancel("17_4", 'x"y')[-1] == r'ClusterId == 17 && JobferryIndex == 4 && JobBatchName == "x\"y"'
     assert CONDOR.history(["17_4", "17_5", "18"], "")[:3] == ["condor_history", "17", "18"]
+
+
+def test_a_schedd_that_was_not_reached_is_no_job_that_is_gone():
+    """src/condor_rm.V6/rm.cpp and src/condor_daemon_client/dc_schedd.cpp, actOnJobs: the same last line for both."""
+    last = 'Couldn\'t find/remove all jobs matching constraint (ClusterId == 17 && JobBatchName == "collector.x")\n'
+    assert not CONDOR.acted(1, "", "\n" + last)
+    with pytest.raises(ClusterError) as caught:
+        CONDOR.acted(1, "", "DCSchedd::actOnJobs:6001:Failed to connect to schedd\n" + last)
+    assert caught.value.transient
+    assert not CONDOR.acted(0, "", "condor_rm:0:There are no jobs in the queue\n")

@@ -75,7 +75,21 @@ def answer(program: str, out: str, rc: int, err: str) -> List[Mapping[str, Any]]
 
 # What was said in one line; does it mean: a daemon is away, not now, no such job.
 _SAID = complaints.Complaints(re.compile(r"^(ERROR: *|\s*-- *)"), _AWAY, _FULL, _GONE)
-words, away, full, gone = _SAID.words, _SAID.away, _SAID.full, _SAID.gone
+words, full = _SAID.words, _SAID.full
+
+
+def away(text: str) -> bool:
+    """True when a complaint means that a daemon did not answer. The constraint, which has a job's name in it, is not looked at."""
+    return _SAID.away(_NOT_ALL.split(text)[0])
+
+
+def gone(text: str) -> bool:
+    """True when a complaint means that there is no such job any more.
+
+    When the schedd was not reached the same line comes last (src/condor_rm.V6/rm.cpp, handleConstraints).
+    """
+    before = _NOT_ALL.split(text)
+    return not before[0].strip() if len(before) > 1 else _SAID.gone(text)
 
 
 def elements(ads: Sequence[Mapping[str, Any]]) -> List[Element]:
