@@ -88,16 +88,11 @@ class Callbacks:
 
 
 def callback_worker(services: Services, callbacks: Callbacks, *, seconds: float = 0.0) -> "WebhookWorker":
-    """A worker that sends callbacks; `seconds` bounds each attempt (0: the usual)."""
-    from api_srv.notify.webhook_send import STEP_SECONDS, WHOLE_SECONDS, Sender
+    """A worker that sends callbacks; `seconds` bounds a first attempt (0: the usual)."""
+    from api_srv.notify.webhook_send import Sender
     from api_srv.notify.webhook_worker import Worker
 
-    sender = Sender(
-        callbacks.sealer(),
-        allow_private=callbacks.allow_private,
-        step=seconds or STEP_SECONDS,
-        whole=seconds or WHOLE_SECONDS,
-    )
+    sender = Sender(callbacks.sealer(), allow_private=callbacks.allow_private, first=seconds)
 
     def undeliverable(row: Row) -> None:
         mark = hashlib.sha256(f"{row['id']}.{row['since']}".encode()).hexdigest()[:32]

@@ -56,6 +56,7 @@ class Sender:
     :param allow_private: loopback and private addresses are permitted.
     :param context: TLS settings; by default certificate and name are verified against the system's authorities.
     :param step: seconds for the connection, and for each wait for the receiver; `whole` for all of it.
+    :param first: seconds for all of a first attempt, twice that for the second, and so on until it is `step`; 0: no such limit.
     """
 
     def __init__(
@@ -66,12 +67,14 @@ class Sender:
         context: ssl.SSLContext | None = None,
         step: float = STEP_SECONDS,
         whole: float = WHOLE_SECONDS,
+        first: float = 0.0,
     ) -> None:
         self._sealer = sealer
         self._allow_private = allow_private
         self._context = context
         self._step = step
         self._whole = whole
+        self._first = first
 
     def send(self, row: Row) -> Outcome:
         """Make one attempt. Raises nothing that a receiver can cause."""
@@ -88,7 +91,8 @@ class Sender:
             port = parts.port or (443 if parts.scheme == "https" else 80)
             host = str(parts.hostname)
             targets = webhook_address.resolve(host, port, allow_private=self._allow_private)
-            with self._connection(parts, host, port, targets) as (connection, over):
+            step, whole = self._times(row)
+            with self._connection(parts, host, port, targets, step, whole) as (connection, over):
                 _request(connection, row, parts, contents)
                 response = connection.getresponse()
                 if over.is_set():
@@ -110,18 +114,29 @@ class Sender:
             said = getattr(error, "strerror", None) or str(error) or type(error).__name__
             return Outcome(error=_shown(f"the connection to the receiver broke: {said}", contents), away=True)
 
+    def _times(self, row: Row) -> tuple[float, float]:
+        """Seconds for each wait and for all of this attempt."""
+        least = self._first * (1 + int(row["attempts"]))
+        return (min(least, self._step), min(least, self._step)) if self._first else (self._step, self._whole)
+
     @contextlib.contextmanager
     def _connection(
-        self, parts: SplitResult, host: str, port: int, targets: Sequence[webhook_address.Target]
+        self,
+        parts: SplitResult,
+        host: str,
+        port: int,
+        targets: Sequence[webhook_address.Target],
+        step: float,
+        whole: float,
     ) -> Iterator[tuple[http.client.HTTPConnection, threading.Event]]:
         """A connection to one of these addresses; it breaks, and the event is set, when the whole time is over. Raises OSError."""
-        deadline = time.monotonic() + self._whole
-        using = [_connected(targets, self._step, deadline)]
+        deadline = time.monotonic() + whole
+        using = [_connected(targets, step, deadline)]
         over = threading.Event()
         watch = threading.Timer(deadline - time.monotonic(), _cut, (using, over))
         watch.daemon = True
         watch.start()
-        connection = http.client.HTTPConnection(host, port, timeout=self._step)
+        connection = http.client.HTTPConnection(host, port, timeout=step)
         connection.auto_open = 0
         try:
             if parts.scheme == "https":

@@ -316,6 +316,32 @@ def test_a_hanging_receiver_holds_a_call_up_for_seconds_only(tmp_path):
         embedded.close()
 
 
+def test_a_slow_receiver_gets_more_time_with_every_attempt(tmp_path):
+    """Without a server too it is told in the end, not asked for three days in vain."""
+    environment = {"USER": "ann", "JOBFERRY_ALLOW_PRIVATE_WEBHOOKS": "1"}
+
+    def slow(handler: Any) -> None:
+        handler.server.open.wait(1.4)
+        handler.say(200)
+
+    with receiving(slow) as receiver:
+        embedded = EmbeddedApi(tmp_path, environment)
+        api = ApiClient(embedded.call)
+        document = history.new_document(str(uuid.uuid4()), dict(INPUT), callback=receiver.url())
+        api.create(document)
+        api.report(document["job_uuid"], [history.make("agent", 1, "state", state="QUEUED")])
+        for _ in range(4):
+            embedded.deliver_due(2)
+            (delivery,) = api.deliveries(document["job_uuid"])
+            if delivery["delivery"] == "sent":
+                break
+            store = embedded.services().store
+            store.outbox_lease([delivery["id"]], "test", 0.0, 1.0)
+            store.outbox_settle([delivery["id"]], "test", {"next": 0.0})
+        assert [one["status"] for one in delivery["attempts"]][-1] == 200 and 1 < len(delivery["attempts"]) < 4
+        embedded.close()
+
+
 def test_the_delivery_id_is_of_the_event():
     from api_srv.notify import webhook
 
