@@ -92,7 +92,7 @@ class Draft:
         if any(name in self.scheduler.option_fields(option) for option in options):
             return
         self.put(f"resources.{key}", value, "resources")
-        self.notes.append(f"{words} is {self.system}'s default.")
+        self.notes.append(f"{words} is asked for: {self.system}'s default.")
 
     def done(self) -> Conversion:
         """The conversion. Raises InputError with every problem; their keys are the specification's."""

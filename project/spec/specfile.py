@@ -78,7 +78,7 @@ class SpecFile:
 
 def load(path: str | Path) -> SpecFile:
     """Read a specification. Raises UserError (cannot be read), InputError (no JSON or YAML, or of no known kind)."""
-    loaded = read(path)
+    loaded = _opened(read(path))
     data = loaded.data
     if not isinstance(data, dict):
         what = "is empty." if data is None else f"is not a mapping but {schema.shown(data)}."
@@ -87,6 +87,21 @@ def load(path: str | Path) -> SpecFile:
     if kind == OWN:
         return SpecFile(kind, loaded)
     return SpecFile(kind, replace(loaded, data=_as_written(data, loaded.marks)))
+
+
+def _opened(loaded: Loaded) -> Loaded:
+    """What stands in the envelope that PSI/J's `Export` wrote until 0.9.0 (psij/serialize.py); else the same."""
+    envelope = loaded.data
+    if not isinstance(envelope, dict) or set(envelope) != {"version", "type", "data"} or envelope["type"] != "JobSpec":
+        return loaded
+    data = envelope["data"]
+    if isinstance(data, dict) and isinstance(data.get("resources"), dict):
+        # A field that never was one of ResourceSpecV1's: it is always null there.
+        kept = {key: item for key, item in data["resources"].items() if key != "process_per_node" or item is not None}
+        data = {**data, "resources": kept}
+    inside = "data."
+    marks = {key.removeprefix(inside): mark for key, mark in loaded.marks.items() if key.startswith(inside)}
+    return replace(loaded, data=data, marks=marks)
 
 
 def foreign(path: str | Path) -> SpecFile | None:

@@ -231,3 +231,25 @@ def test_psijs_own_serialised_form_is_taken(tmp_path):
     loaded, _ = found.convert("a", SLURM)
     assert loaded.data["resources"]["duration"] == "60s"
     assert loaded.data["launcher"] == "srun"
+
+
+def test_the_envelope_of_psij_before_0_9_1_is_opened(tmp_path):
+    """As Export of psij/serialize.py, 0.9.0, writes JobSpec(executable="/bin/date", …); places are those of the file."""
+    path = tmp_path / "spec.json"
+    text = (
+        '{"version": 0.1, "type": "JobSpec", "data": {"name": "d", "executable": "/bin/date", "arguments": [],\n'
+        ' "directory": null, "inherit_environment": true, "environment": {}, "launcher": null,\n'
+        ' "resources": {"node_count": 1, "process_count": null, "process_per_node": null, "exclusive_node_use": true},\n'
+        ' "attributes": {"duration": "0:10:00", "queue_name": "", "project_name": null, "custom_attributes": {}}}}\n'
+    )
+    path.write_text(text)
+    found = specfile.load(path)
+    assert found.kind == specfile.PSIJ
+    loaded, _ = found.convert("a", SLURM)
+    assert loaded.data["resources"]["duration"] == "600s"
+    assert loaded.data["resources"]["nodes"] == 1
+    path.write_text(text.replace('"node_count": 1', '"node_count": "one"'))
+    with pytest.raises(InputError) as caught:
+        specfile.load(path).convert("a", SLURM)
+    [problem] = caught.value.problems
+    assert (problem.line, problem.key) == (3, "resources.node_count")
