@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from project.core import arrays, jobspec, payload, profiles, schedulers, script
+from project.core import arrays, jobspec, launchers, payload, profiles, schedulers, script
 from project.core.lines import Line
 from project.core.paths import JobPaths, Root
 from project.core.schedulers.base import LOCAL, Limit, Scheduler
@@ -71,6 +71,7 @@ def plan(context: Context, request: Request) -> Json:
         "commands": [*spec.requirements, *spec.compilation, *there],
         "parts": [f"{part.span}, {part.offset} added to each index" for part in parts] if len(parts) > 1 else [],
         "submit": " ".join(scheduler.submit(paths.script, spec, cluster)).replace(LOCAL, "(built in)"),
+        "launcher": _launcher(spec, cluster, scheduler),
         "postprocessing_modules": [step.execution for step in stages.get("postprocessing", ())],
         "output": list(spec.output),
         "mail": f"{spec.user_mail}: {', '.join(spec.notify) or 'none'}" if spec.user_mail else "nobody (no user_mail)",
@@ -79,6 +80,13 @@ def plan(context: Context, request: Request) -> Json:
         "script": _plain("".join(line.text + "\n" for line in lines)),
         "script_lines": [{"text": _plain(line.text), "origin": line.origin} for line in lines],
     }
+
+
+def _launcher(spec: jobspec.JobSpec, cluster: Json, scheduler: Scheduler) -> str:
+    """The command line; one that is of no launcher known here may be a mistyped one, so that is said."""
+    command = launchers.text(launchers.words(spec, cluster, scheduler)) or "none"
+    own = launchers.chosen(spec, cluster, scheduler)
+    return command if " ".join(own.split()) in launchers.LAUNCHERS else f"{command} (taken as it is)"
 
 
 def _callback(data: Json) -> str:

@@ -74,6 +74,20 @@ def test_a_plan_says_where_each_line_comes_from(written):
     assert found["working_directory"] == str(Path.home() / "runs")
 
 
+@pytest.mark.parametrize(
+    ("launcher", "expected"),
+    [
+        (None, "none"),
+        ("mpirun", "mpirun -n 2"),
+        ("flux  run", "flux run --ntasks=2"),
+        ("mpirum -x A", "mpirum -x A (taken as it is)"),
+    ],
+)
+def test_a_plan_says_what_starts_programs(written, launcher, expected):
+    own = {"launcher": launcher} if launcher else {}
+    assert call("plan", written(script="true", resources={"ranks": 2}, **own), "--json").data["launcher"] == expected
+
+
 @pytest.mark.parametrize("verb", ["plan", "submit"])
 def test_what_the_workload_manager_cannot_do_is_refused_before_anything_is_sent(written, verb):
     before = call("ls", "-q", "--limit", "0").out
