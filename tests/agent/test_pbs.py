@@ -145,7 +145,7 @@ def test_all_that_a_fake_takes_is_said(agent, pbs):
     said = pbs.jobs["101"]["resources"]
     if pbs.dialect == "pbspro":
         assert said["select"] == "2:ncpus=4:mpiprocs=2:ompthreads=2:mem=4194304kb:ngpus=1:haswell=True"
-        assert said["place"] == "scatter:excl"
+        assert said["place"] == "scatter:exclhost"
     else:
         assert said == {"walltime": "01:00:00", "nodes": "2:ppn=4:gpus=1:haswell", "mem": "8388608kb"}
 

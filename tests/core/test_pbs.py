@@ -83,7 +83,7 @@ def test_what_a_dialect_cannot_say_is_refused():
             ["select=2:ncpus=2:mpiprocs=2:ngpus=2", "place=scatter"],
         ),
         ({"constraint": "ib & model=has"}, ["select=1:ncpus=1:mpiprocs=1:ib=True:model=has"]),
-        ({"exclusive": True}, ["select=1:ncpus=1:mpiprocs=1", "place=excl"]),
+        ({"exclusive": True}, ["select=1:ncpus=1:mpiprocs=1", "place=exclhost"]),
         ({"licenses": ["matlab:2", "comsol"]}, ["matlab=2", "comsol=1"]),
         ({"seconds": 366 * 86400 + 1}, ["walltime=8784:00:01"]),
     ],

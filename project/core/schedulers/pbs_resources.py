@@ -140,13 +140,16 @@ def _pro_chunk(resources: "Resources", chunk: Chunk) -> str:
 
 
 def _place(resources: "Resources") -> str:
-    """pbs_resources(7B), "place": `scatter` puts each chunk on a host of its own, `excl` shares the hosts with no other job."""
+    """pbs_resources(7B), "place": `scatter` puts each chunk on a host of its own, `exclhost` shares the hosts with no other job.
+
+    `excl` would keep others from the job's vnodes alone, of which a host may have several.
+    """
     words = []
     if resources.nodes is not None or resources.ranks_per_node is not None or resources.distribution == "scattered":
         words.append("scatter")
     elif resources.distribution == "grouped":
         words.append("pack")
-    words += ["excl"] if resources.exclusive else []
+    words += ["exclhost"] if resources.exclusive else []
     return ":".join(words)
 
 
