@@ -1,6 +1,7 @@
 """HTCondor: the submit description, and what ads tell (tests/captures/htcondor/SOURCES.md)."""
 
 import json
+import time
 
 import pytest
 
@@ -87,6 +88,12 @@ def test_a_site_that_forbids_getenv_takes_a_job_that_inherits_nothing():
 def test_the_limit_of_one_submission():
     assert CONDOR.parse_array_limit("20000\n") == base.Limit(20000)
     assert CONDOR.parse_array_limit("Not defined: MAX_JOBS_PER_SUBMISSION\n") is None
+
+
+def test_a_time_long_past_is_now():
+    """A deferred job that is later than its window is put on hold (src/condor_starter.V6.1/starter.cpp)."""
+    values = dict(line.split(" = ", 1) for line in description(Resources(begin="2000-01-01")) if " = " in line)
+    assert int(values["deferral_time"]) + int(values["deferral_window"]) > time.time()
 
 
 def test_no_path_is_a_macro():

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SIGNALLED = 128
-# A deferred job whose time is past when it gets its machine runs all the same, for a year.
-_WINDOW = 31536000
+# A deferred job whose time is past when it gets its machine runs all the same, however long ago that was.
+_WINDOW = 10**9
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}\Z")
 _LICENSE = re.compile(r"[A-Za-z0-9_.-]{1,128}(:[0-9]{1,9}(\.[0-9]{1,9})?)?\Z")
 _COMMAND = re.compile(r"\s*(\+?[A-Za-z_][A-Za-z0-9_.]*)\s*=\s*(\S.*)\Z")
