@@ -63,6 +63,9 @@ def convert(data: dict[str, Any], scheduler: Scheduler | None = None) -> Convers
     _script(draft, spec)
     for name in ("name", "directory", "callback", "cb_secret"):
         draft.put(name, spec.text(name, secret=name in SECRETS), name)
+    if set(str(draft.data.get("cb_secret") or "")) == {"*"}:
+        # pydantic writes a SecretStr so, and psik 1.2 its spec.json: whoever knows that could sign.
+        draft.problem("cb_secret", "is what stands in place of a secret.", None, "Write the secret itself.")
     draft.put("env", spec.words("environment") or None, "environment")
     draft.put("inherit_environment", spec.truth("inherit_environment"), "inherit_environment")
     draft.put("cb_headers", spec.words("cb_headers", secret=True) or None, "cb_headers")

@@ -162,6 +162,12 @@ def test_no_secret_is_in_a_message():
     assert "s3cret" not in text
 
 
+def test_a_masked_secret_is_none():
+    """psik 1.2 writes its own spec.json so (pydantic's SecretStr): everybody could sign with that."""
+    assert "secret itself" in problem(cb_secret="**********").hint
+    assert psik.convert({"script": "true", "cb_secret": "**a**"}).data["cb_secret"] == "**a**"
+
+
 def test_a_script_without_shebang_is_for_bash_and_for_sh_where_there_is_none(tmp_path):
     found = psik.convert({"script": "[[ a == a ]] && echo ${BASH_VERSION:+bash} $1\n"})
     assert any("bash" in note for note in found.notes)
