@@ -27,6 +27,8 @@ def verify_signature(body: Union[str, bytes], secret: Union[str, bytes], header:
 
     :param header: the value of `x-hub-signature-256`, None when there is none. The comparison takes the same time wherever they differ.
     """
+    if not secret:
+        raise SignatureError("There is no secret to verify with: anybody could have signed it.")
     if not header:
         raise SignatureError("The header {} is missing.".format(HEADER))
     if not hmac.compare_digest(_raw(sign_message(body, secret)), _raw(header.strip())):

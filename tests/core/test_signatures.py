@@ -35,3 +35,10 @@ def test_another_body_or_secret_is_refused():
         verify_signature(BODY + " ", SECRET, KNOWN)
     with pytest.raises(SignatureError):
         verify_signature(BODY, SECRET + " ", KNOWN)
+
+
+@pytest.mark.parametrize("secret", ["", b""])
+def test_without_a_secret_nothing_is_genuine(secret):
+    """A receiver whose setting is missing must not take what everybody can sign."""
+    with pytest.raises(SignatureError):
+        verify_signature("{}", secret, sign_message("{}", secret))
