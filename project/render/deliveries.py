@@ -1,12 +1,15 @@
 """The callbacks of a job as text."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
 from typing import Any
 
 from project.render import times
 from project.render.output import Output
-from project.render.text import clean
+from project.render.text import NARROWEST, clean, wrap
 
+# Columns that the time of a delivery takes.
+MARGIN = 21
 _TONE = {"sent": "FINISHED", "undeliverable": "FAILED"}
 
 
@@ -22,15 +25,22 @@ def listing(deliveries: Sequence[Mapping[str, Any]], output: Output) -> str:
         stamp = palette.paint("dim", times.local(one.get("time")))
         named = f"{one.get('state') or ''} (run {one.get('jobndx')})"
         lines.append(f"{stamp}  {shown} {clean(named):<18} {clean(str(one.get('id') or ''))[:12]}".rstrip())
-        lines += [" " * 21 + _attempt(attempt) for attempt in one.get("attempts") or []]
+        for attempt in one.get("attempts") or []:
+            first, *rest = wrap(_attempt(attempt), max(NARROWEST, output.columns - MARGIN - 2))
+            lines += [" " * MARGIN + first, *(" " * (MARGIN + 2) + piece for piece in rest)]
         if one.get("next"):
             # The messages of a job come in order.
-            when = "sent after the one before" if before else f"next try {times.local(one['next'])}"
-            lines.append(" " * 21 + when)
+            when = "sent after the one before" if before else _when(one["next"])
+            lines.append(" " * MARGIN + when)
             before = True
     if deliveries:
         lines.insert(0, f"to {clean(str(deliveries[0].get('url') or ''))}")
     return "\n".join(lines)
+
+
+def _when(moment: str) -> str:
+    then = times.parse(moment)
+    return "due now" if then is not None and then <= datetime.now(timezone.utc) else f"next try {times.local(moment)}"
 
 
 def _attempt(attempt: Mapping[str, Any]) -> str:

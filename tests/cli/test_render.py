@@ -115,8 +115,8 @@ def test_a_long_line_of_the_script_stays_in_its_column_on_a_terminal_and_whole_i
 
 
 def test_a_callback_that_waits_for_the_one_before_says_so(output):
-    told = {"delivery": "waiting", "jobndx": 1, "url": "https://example.org/x", "next": "2026-11-21T10:00:00Z"}
-    failed = {"time": "2026-11-21T09:59:00Z", "ms": 4, "error": "the receiver answered 503"}
+    told = {"delivery": "waiting", "jobndx": 1, "url": "https://example.org/x", "next": "2126-11-21T10:00:00Z"}
+    failed = {"time": "2026-11-21T09:59:00Z", "ms": 4, "error": "the address is refused: " + "a reason, " * 9}
     shown = deliveries.listing(
         [told | {"state": "queued", "id": "a" * 32, "attempts": [failed]}, told | {"state": "active", "id": "b" * 32}],
         output,
@@ -124,6 +124,8 @@ def test_a_callback_that_waits_for_the_one_before_says_so(output):
     assert shown.count("next try") == 1
     assert shown.splitlines()[-1].strip() == "sent after the one before"
     assert fits(shown)
+    past = told | {"state": "queued", "id": "c" * 32, "next": "2026-01-01T10:00:00Z"}
+    assert deliveries.listing([past], output).splitlines()[-1].strip() == "due now"
 
 
 @pytest.mark.parametrize("state", states.STATES)
