@@ -13,6 +13,10 @@ from project.core.resources import Array, Resources
 from project.core.schedulers import base
 
 CONDOR = schedulers.get("htcondor")
+STARVED = (
+    "(JobStatus =?= 5 && ((HoldReasonCode =?= 34 && HoldReasonSubCode =!= 104)"
+    " || (HoldReasonCode =?= 21 && HoldReasonSubCode =?= 102)))"
+)
 
 
 def description(resources=None, options=(), workdir="/w"):
@@ -35,7 +39,7 @@ def test_the_description_of_a_small_job():
         "getenv = True",
         "notification = Never",
         f"batch_name = jobferry.{UUID}",
-        "periodic_remove = (JobStatus =?= 5 && HoldReasonCode =?= 34)",
+        "periodic_remove = " + STARVED,
         f"output = /w/{UUID}/log/scheduler",
         f"error = /w/{UUID}/log/scheduler",
         'environment = "JOBFERRY_CONDOR_INDEX= JOBFERRY_CONDOR_ID=$(ClusterId)"',
@@ -133,6 +137,10 @@ def test_why_a_job_was_removed():
     assert element(JobStatus=3, RemoveReason=by_user, Owner="x").condition == "cancelled_by_scheduler"
     assert element(JobStatus=3, RemoveReason=too_long).condition == "timeout"
     assert element(JobStatus=3, RemoveReason=too_long, LastHoldReasonCode=34).condition == "out_of_memory"
+    policy = {"LastHoldReasonCode": 21, "LastHoldReasonSubCode": 102}
+    assert element(JobStatus=3, RemoveReason=too_long, **policy).condition == "out_of_memory"
+    disk = {"LastHoldReasonCode": 34, "LastHoldReasonSubCode": 104}
+    assert element(JobStatus=3, RemoveReason=by_user, **disk).condition == "cancelled_by_user"
     assert element(JobStatus=3).condition == "cancelled_by_scheduler"
 
 

@@ -304,9 +304,12 @@ def _gpus(resources: "Resources") -> Optional[int]:
 
 
 def _removal(seconds: Optional[int]) -> str:
-    """When the schedd shall remove the job: it runs too long, or was held for its memory (HoldReasonCode 34)."""
-    # An expression that is undefined for a moment would hold the job: =?= never is.
-    starved = "(JobStatus =?= 5 && HoldReasonCode =?= 34)"
+    """When the schedd shall remove the job: it runs too long, or was held for its memory (`htcondor_text.starved`)."""
+    # An expression that is undefined for a moment would hold the job: =?= and =!= never are.
+    starved = (
+        "(JobStatus =?= 5 && ((HoldReasonCode =?= 34 && HoldReasonSubCode =!= 104)"
+        " || (HoldReasonCode =?= 21 && HoldReasonSubCode =?= 102)))"
+    )
     if seconds is None:
         return starved
     return "(JobStatus =?= 2 && time() - EnteredCurrentStatus > {}) || {}".format(seconds, starved)

@@ -14,7 +14,7 @@ INDEX = "JobferryIndex"
 # Job ClassAd Attributes, of HTCondor's manual.
 ATTRIBUTES = (
     "ClusterId", "ProcId", "JobStatus", "JobBatchName", "Owner", "ExitCode", "ExitBySignal", "ExitSignal", "RemoveReason",
-    "HoldReason", "HoldReasonCode", "LastHoldReasonCode", "NumJobStarts", "RemoteHost", "LastRemoteHost",
+    "HoldReason", "HoldReasonCode", "HoldReasonSubCode", "LastHoldReasonCode", "LastHoldReasonSubCode", "NumJobStarts", "RemoteHost", "LastRemoteHost",
     "RemoteWallClockTime", "RequestCpus", "Iwd", INDEX,
 )  # fmt: skip
 # JobStatus, as the manual names its numbers.
@@ -39,8 +39,8 @@ STATES = {
     "TRANSFERRING_OUTPUT": (base.RUNNING, ""),
     "SUSPENDED": (base.HELD, ""),
 }
-# HoldReasonCode 34: the memory usage exceeded what was asked for. 46, 47: allowed_job_duration, allowed_execute_duration.
-_STARVED, _TOO_LONG = 34, (46, 47)
+# HoldReasonCode 46, 47: allowed_job_duration, allowed_execute_duration.
+_TOO_LONG = (46, 47)
 _BY_USER = re.compile(r"\(by user ([^)@\s]+)(?:@[^)]*)?\)")
 _PERIODIC = re.compile(r"PeriodicRemove", re.IGNORECASE)
 _AWAY = re.compile(
@@ -130,12 +130,21 @@ def _removed(ad: Mapping[str, Any]) -> str:
     """Why a job was removed: `periodic_remove` is ours, `via condor_rm (by user NAME)` is somebody's."""
     reason = _text(ad.get("RemoveReason"))
     code = _whole(ad.get("HoldReasonCode")) or _whole(ad.get("LastHoldReasonCode"))
-    if code == _STARVED:
+    if starved(code, _whole(ad.get("HoldReasonSubCode")) or _whole(ad.get("LastHoldReasonSubCode"))):
         return "out_of_memory"
     if code in _TOO_LONG or _PERIODIC.search(reason):
         return "timeout"
     by = _BY_USER.search(reason)
     return "cancelled_by_user" if by and by.group(1) == _text(ad.get("Owner")) else "cancelled_by_scheduler"
+
+
+def starved(code: Optional[int], more: Optional[int]) -> bool:
+    """True for a hold because of memory, by HoldReasonCode and HoldReasonSubCode (src/condor_utils/condor_holdcodes.h).
+
+    34 is a resource used up: 104 the disk, 102 (or nothing, in older versions) the memory. 21 is the machine's own policy, 102 the
+    subcode of its HOLD_IF_MEMORY_EXCEEDED.
+    """
+    return (code == 34 and more != 104) or (code == 21 and more == 102)
 
 
 def _exit_code(ad: Mapping[str, Any]) -> Optional[int]:
