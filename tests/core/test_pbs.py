@@ -394,3 +394,10 @@ def test_elements_are_written_as_pbs_writes_them():
     assert PRO.hold("5") == ["qhold", "5"]
     assert PRO.history(["5[]_4", "6"], "now-2days") == ["qstat", "-x", "-f", "-t", "5[4]", "6"]
     assert "5-9" in said(PRO, spec(Resources(array=Array("5-9"))))
+
+
+def test_a_value_that_is_cut_before_a_space_keeps_it():
+    """src/cmds/qstat.c, prt_attr: a line goes on after a tab, wherever it was cut."""
+    text = "Job Id: 1.s\n    job_state = F\n    comment = Job exceeded\n\t resource walltime\n    Exit_status = 271\n"
+    [found] = PRO.parse_queue(text)
+    assert found.condition == "timeout"

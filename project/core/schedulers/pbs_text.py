@@ -129,7 +129,8 @@ def blocks(out: str, head: str = r"Job Id:\s*(\S+)") -> Iterator[Block]:
                 last = attribute.group(1)
                 current.attributes[last] = attribute.group(2)
             elif last and line[0] in " \t":
-                current.attributes[last] += line.lstrip(" \t")
+                # A space after the tab is the value's own.
+                current.attributes[last] += line[1:] if line[0] == "\t" else line.lstrip(" ")
     if current is not None:
         yield current
 
