@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Generator
 from typing import TYPE_CHECKING, Any
 
 from project.core import files, psikrows
-from project.core.errors import InputError, UserError
+from project.core.errors import InputError, Problem, UserError
 from project.psikapi.models import JobSpec, JobState, Transition
 from project.psikapi.paths import AsyncPath, RemotePath
 
@@ -65,7 +65,8 @@ class Job:
 
     async def _spec(self) -> JobSpec | None:
         for name, read in ((SPEC, JobSpec.model_validate_json), ("spec.json", _of_input)):
-            with contextlib.suppress(FileNotFoundError, InputError):
+            # What anybody may have put there must not keep the history from being read.
+            with contextlib.suppress(FileNotFoundError, InputError, ValueError):
                 return read(await (self.base / name).read_text())
         return None
 
@@ -187,8 +188,11 @@ def _history(text: str) -> list[Transition]:
 def _of_input(text: str) -> JobSpec:
     """What psik's fields say of an input of jobferry, which the folder of any job holds."""
     data = json.loads(text)
-    commands = data.get("execution") or []
-    script = data.get("script") or "\n".join([commands] if isinstance(commands, str) else commands)
+    if not isinstance(data, dict):
+        raise InputError([Problem("", "is no mapping.")], SPEC)
+    commands = data.get("execution")
+    lines = commands if isinstance(commands, list) else [commands or ""]
+    script = data.get("script") or "\n".join(line for line in lines if isinstance(line, str))
     return JobSpec(
         script=script or ":",
         name=data.get("name"),

@@ -171,6 +171,22 @@ def test_a_folder_that_is_no_jobs(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+@pytest.mark.parametrize(
+    "spec",
+    [b"[]", b"\xff", b"{", b"null", b'{"execution": 5}', b'{"execution": [5]}', b'{"script": 5, "env": 5}', b"{}"],
+)
+def test_a_folder_with_a_strange_specification_is_a_job_all_the_same(tmp_path: Path, spec: bytes) -> None:
+    (tmp_path / "spec.json").write_bytes(spec)
+    (tmp_path / "status.csv").write_text("1.5,1,queued,5\nnonsense\n")
+
+    async def main() -> Job:
+        return await Job(tmp_path)
+
+    job = asyncio.run(main())
+    assert job.valid and job.history == [Transition(1.5, 1, JobState.queued, "5")]
+    assert job.spec.script == ":"
+
+
 def test_a_backend_by_name_and_a_cluster_of_the_inventory(run: Callable[..., Any], home: Path) -> None:
     async def main(client: AsyncClient) -> None:
         config = Config(prefix=home / "jobs", backends={"here": {"type": "local"}, "listed": "local"})
