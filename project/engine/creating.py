@@ -32,7 +32,7 @@ def create(context: Context, request: Request) -> Json:
     login = credentials.from_input(context, submission.data, submission.folder)
     submission.collect()
     submission.record(wanted, login)
-    plan = rhythm.by_hand(CREATED, f"the user: `start {submission.uuid}`", None)
+    plan = {**rhythm.by_hand(CREATED, f"the user: `start {submission.uuid}`", None), "tries": 0}
     submission.journal.add("note", message="created, not submitted", set={"plan": plan})
     submission.journal.flush()
     return submission.document()

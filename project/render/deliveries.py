@@ -26,8 +26,9 @@ def listing(deliveries: Sequence[Mapping[str, Any]], output: Output) -> str:
         named = f"{one.get('state') or ''} (run {one.get('jobndx')})"
         lines.append(f"{stamp}  {shown} {clean(named):<18} {clean(str(one.get('id') or ''))[:12]}".rstrip())
         for attempt in one.get("attempts") or []:
-            first, *rest = wrap(_attempt(attempt), max(NARROWEST, output.columns - MARGIN - 2))
-            lines += [" " * MARGIN + first, *(" " * (MARGIN + 2) + piece for piece in rest)]
+            lines += [
+                " " * MARGIN + piece for piece in wrap(_attempt(attempt), max(NARROWEST, output.columns - MARGIN))
+            ]
         if one.get("next"):
             # The messages of a job come in order.
             when = "sent after the one before" if before else _when(one["next"])

@@ -180,8 +180,13 @@ def fields(pairs: Iterable["tuple[str, object]"], *, columns: int = 80, palette:
     lines = []
     for name, value in shown:
         wrapped = wrap(value, max(NARROWEST, columns - margin))
-        lines.append(palette.paint("dim", pad(name, margin)) + wrapped[0])
-        lines.extend(" " * margin + line for line in wrapped[1:])
+        if max(map(width, wrapped)) <= max(NARROWEST, columns - margin):
+            lines.append(palette.paint("dim", pad(name, margin)) + wrapped[0])
+            lines.extend(" " * margin + line for line in wrapped[1:])
+        else:
+            # A long path stays whole, and has more room on lines of its own.
+            lines.append(palette.paint("dim", name))
+            lines.extend("  " + line for line in wrap(value, columns - 2))
     return "\n".join(lines)
 
 

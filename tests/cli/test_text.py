@@ -59,6 +59,14 @@ def test_what_a_program_printed_keeps_its_spaces():
     assert text.quoted(line, 0) == ["  | " + line]
 
 
+def test_a_path_too_long_for_its_column_has_a_line_of_its_own():
+    path = "$HOME/.jobferry/jobs/1f2e3d4c-0000-4000-8000-000000000000/work"
+    shown = text.fields([("working directory", path), ("workload manager", "slurm")], columns=81)
+    assert shown.split("\n") == ["working directory  " + path, "workload manager   slurm"]
+    shown = text.fields([("working directory", path), ("workload manager", "slurm")], columns=80)
+    assert shown.split("\n") == ["working directory", "  " + path, "workload manager   slurm"]
+
+
 def test_a_table_fits_and_cuts_the_columns_that_may_shrink():
     rows = [("1f2e3d4c", "FINISHED", "cluster" * 10, "name" * 20)]
     shown = text.table(("JOB", "STATE", "CLUSTER", "NAME"), rows, columns=60, shrink=(2, 3))
