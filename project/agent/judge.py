@@ -252,6 +252,8 @@ def _state(change: Change, verdict: Verdict, job: Followed) -> None:
         fields["run"] = verdict.run
     if not verdict.state or verdict.state == document["state"]:
         if fields:
+            if verdict.state and verdict.message != document.get("message"):
+                fields["message"] = verdict.message
             change.add("native", set=fields)
         return
     condition = verdict.condition

@@ -31,6 +31,8 @@ SETTABLE = frozenset(
         "native_id",
         "parts",
         "job_status",
+        # Of a job that lives: how many of its elements run, what it waits for.
+        "message",
         "job_directory",
         "working_directory",
         "cluster",
@@ -109,7 +111,10 @@ def fold(document: Document, event: Event) -> Tuple[Document, bool]:
         if state != states.BLOCKED:
             changed["plan"] = None
     if applied:
-        changed.update((key, value) for key, value in (event.get("set") or {}).items() if key in SETTABLE)
+        # What came late does not change how it ended.
+        fixed = ("message",) if final else ()
+        told = (event.get("set") or {}).items()
+        changed.update((key, value) for key, value in told if key in SETTABLE and key not in fixed)
     changed["updated"] = event.get("time") or document.get("updated")
     return changed, applied
 

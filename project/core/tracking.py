@@ -196,7 +196,7 @@ def _sum_up(
         silent=case.history_answered and bool(doubtful),
     )
     if not doubtful and len(ended) == len(every):
-        state, condition, exit_code, message = ends.total(document, ended, facts)
+        state, condition, exit_code, message = ends.total(document, case.told(ended), facts)
         return verdict._replace(state=state, condition=condition, exit_code=exit_code, message=message)
     state, message = _live(found, doubtful, len(every))
     return verdict._replace(state=state, message=message)
@@ -275,6 +275,17 @@ class _Case:
         if fact is None and row and self.age.silent >= UNBEGUN:
             return end._replace(condition="cancelled_by_scheduler")
         return end if self.age.silent >= patience else None
+
+    def told(self, ended: Ended) -> Ended:
+        """The ends as they are told: a word that does not say who cancelled is the owner's doing when that was wished."""
+        if not self._wished:
+            return ended
+        return {
+            index: one._replace(condition="cancelled_by_user")
+            if one.condition == "cancelled_by_scheduler" and " by " not in one.word
+            else one
+            for index, one in ended.items()
+        }
 
     def notes(
         self, document: Mapping[str, Any], ended: Mapping[Optional[int], Element], facts: Mapping[Optional[int], Fact]

@@ -70,3 +70,12 @@ def test_batches_keep_all_in_order_within_the_limits(sizes, limit, count):
     for batch in cut:
         assert 0 < len(batch) <= count
         assert len(batch) == 1 or sum(len(json.dumps(event)) for event in batch) <= limit
+
+
+def test_a_late_message_of_a_job_that_lived_does_not_change_how_it_ended():
+    document = history.new_document("503d3f77-a21b-4e52-86c4-eec0f0cd9c16", {}, state="RUNNING")
+    told = history.make("agent", 1, "native", set={"message": "1 of 2 elements run"})
+    document, _ = history.fold(document, told)
+    assert document["message"] == "1 of 2 elements run"
+    document, _ = history.fold(document, history.make("agent", 2, "state", state="FAILED", message="the end"))
+    assert history.fold(document, told)[0]["message"] == "the end"

@@ -381,6 +381,19 @@ def test_a_code_that_the_manager_was_not_told_is_the_true_one():
     assert state(judge([], [done("exit_code", 2)], facts)) == (states.FAILED, "exit_code", 2)
 
 
+@pytest.mark.parametrize("wished", [False, True])
+def test_who_cancelled_is_told_by_the_managers_word_or_else_by_the_wish(wished):
+    def verdict(word):
+        row = done("cancelled_by_scheduler", 137)._replace(word=word)
+        return tracking.judge(document(), [row], [row], {}, Age(), {}, True, wished)
+
+    silent, root = verdict("failed 100"), verdict("CANCELLED by 0")
+    assert silent.condition == ("cancelled_by_user" if wished else "cancelled_by_scheduler")
+    assert ("its owner" in silent.message) is wished
+    assert (root.state, root.condition) == (states.CANCELLED, "cancelled_by_scheduler")
+    assert "an administrator" in root.message
+
+
 # A manager that keeps nothing of a job that left its queue
 
 
