@@ -95,6 +95,16 @@ def test_an_event_that_cannot_be_written_comes_up_again_in_the_next_round(job, m
     assert not worth(job.read(), verdict, followed)
 
 
+def test_the_message_of_a_job_that_lives_goes_with_its_job_status(job):
+    with job.change() as change:
+        change.move(states.QUEUED, set={"native_id": "7"})
+    followed = Followed(job)
+    for text in ("3 of 50 elements run, 0 ended", "1 of 50 elements run, 49 ended"):
+        assert apply(followed, tracking.Verdict(states.RUNNING, message=text, job_status={"State": [text]}))
+        assert job.read().document["message"] == text
+    assert [event["kind"] for event in job.events_after(0, 10**6)[0]] == ["state", "state", "native"]
+
+
 def test_a_note_is_told_once(job):
     with job.change() as change:
         change.move(states.QUEUED, set={"native_id": "7"})
@@ -199,6 +209,11 @@ def test_a_folder_that_vanishes_does_not_stop_the_watcher(tmp_path):
         gone, stays = new_uuid(), new_uuid()
         for uuid in (gone, stays):
             agent.submit(uuid, ["true"], cluster=slurm.cluster)
+        # The watcher, who may begin late, has both on its list: one that it never saw stays there for a minute.
+        seen = set()
+        until(
+            lambda: seen.add(files.read_text(str(tmp_path / "root" / "looked"))) or len(seen - {None}) > 2, "two rounds"
+        )
         os.rename(agent.paths(gone).folder, tmp_path / "away")
         for number in (101, 102):
             slurm.set("end.{}".format(number), "COMPLETED")
