@@ -92,7 +92,7 @@ def _verb(words: Sequence[str], position: int) -> Call:
         return _member(name, rest)
     known = [verb.name.split()[0] for verb in VERBS]
     message = f"There is no verb {name!r}."
-    raise UserError(message, did_you_mean(name, known) or f"See `{program()} --help`.")
+    raise UserError(message, did_you_mean(name, known, 2) or f"See `{program()} --help`.")
 
 
 def _member(family: str, rest: list[str]) -> Call:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from project.commands import follow
 from project.commands.base import Answer, Document, Session, program, tags
-from project.core.errors import InputError
+from project.core.errors import InputError, UserError
 from project.core.states import FAILED, FINAL, FINISHED
 from project.render import jobs
 from project.render.text import clean
@@ -84,6 +84,11 @@ def _loaded(file: str, overrides: "list[str]") -> "Loaded":
         from project.spec import specfile
 
         found = specfile.foreign(file)
+        wrong = {problem.key for problem in error.problems}
+        if found is not None and wrong & found.own_fields():
+            # What jobferry's own input would want there helps nobody.
+            hint = f"`{program()} run {file}` takes it as it is."
+            raise UserError(f"{file} is a specification of {found.kind}, no input file.", hint) from error
         if found is not None and not error.hint:
             error.hint = f"If it is a specification of {found.kind}: `{program()} run {file}` takes it as it is."
         raise

@@ -51,6 +51,13 @@ class SpecFile:
         kind = value.get("type") if isinstance(value, dict) else None
         return kind if isinstance(kind, str) else ""
 
+    def own_fields(self) -> set[str]:
+        """The keys that no input of jobferry has: with one of them it is the other program's for certain."""
+        fields, resources = (psik.FIELDS, psik.RESOURCES) if self.kind == PSIK else (psij.FIELDS, psij.RESOURCES)
+        own = schema.load("input")["properties"]
+        ours = {*own, *(f"resources.{name}" for name in own["resources"]["properties"])}
+        return {*fields, *(f"resources.{name}" for name in resources)} - ours
+
     def convert(
         self, cluster: str, scheduler: Scheduler | None, overrides: Iterable[str] = ()
     ) -> tuple[Loaded, list[str]]:

@@ -126,6 +126,7 @@ def test_the_short_form_takes_the_options_of_submit_and_retrieve():
     ("words", "said"),
     [
         ([], "Nothing to do. `"),
+        (["rum"], "Did you mean 'rm' or 'run'?"),
         (["lss"], "There is no verb 'lss'. Did you mean 'ls'?"),
         (["clusters", "shw"], "Did you mean 'show'?"),
         (["clusters", "frobnicate"], "There are: ls, show, add"),

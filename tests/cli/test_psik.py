@@ -247,6 +247,10 @@ def test_a_specification_is_planned_and_checked_as_it_is(folder, tmp_path):
     assert "resources.duration" in wrong.err
     refused = call("submit", "plan.json", code=2)
     assert "run plan.json" in refused.err
+    for fields in ({"resources": {"process_count": 4}}, {"backend": {"type": "slurm"}}):
+        refused = call("submit", spec("sure.json", **fields), code=2)
+        expected = "sure.json is a specification of psik, no input file. `python -m project run sure.json` takes"
+        assert expected in refused.err and "is not a key" not in refused.err
 
 
 def test_a_psij_specification_runs(folder):
