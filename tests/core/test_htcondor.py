@@ -122,6 +122,9 @@ def test_options_are_commands_of_a_description():
     assert [line for line in description(options=options) if line in options] == options
     assert refused(Resources(account="a"), ["accounting_group = b"]) == ["scheduler_options[0]"]
     assert refused(Resources(seconds=9), ["Periodic_Remove = false"]) == ["scheduler_options[0]"]
+    assert refused(Resources(ranks=2), ["+RequestCpus = 4"]) == ["scheduler_options[0]"]
+    for option in ('+JobBatchName = "x"', 'MY.Iwd = "/"', "+cmd = 1", "stdout = x", "my.JobferryIndex = 1"):
+        assert refused(options=[option]) == ["scheduler_options[0]"], option
     for option in ("queue 5", "executable = /bin/rm", "+JobferryIndex = 1", "--disk=2G", "universe=docker", "x ="):
         assert refused(options=[option]) == ["scheduler_options[0]"], option
 

@@ -47,6 +47,9 @@ _OWNED = frozenset(
         "executable", "arguments", "args", "universe", "initialdir", "initial_dir", "iwd", "output", "error", "input", "log",
         "getenv", "environment", "env", "queue", "batch_name", "should_transfer_files", "when_to_transfer_output",
         "max_materialize", "max_idle", "hold", "leave_in_queue", "on_exit_remove", "notification",
+        # Their other names, and those of the attributes that they become (`+Cmd = …`, `MY.Cmd = …`).
+        "stdin", "stdout", "stderr", "environment2", "job_iwd", "jobbatchname", "cmd", "in", "out", "err", "jobuniverse",
+        "shouldtransferfiles", "leavejobinqueue", "onexitremovecheck", "onexitremove", "jobnotification", "clusterid", "procid",
     )
 )  # fmt: skip
 # Command → the fields of Resources that it says too.
@@ -65,6 +68,9 @@ _SAID = {
     "allowed_job_duration": ["seconds"],
     "allowed_execute_duration": ["seconds"],
 }
+# The attributes that these commands become (src/condor_utils/submit_utils.cpp).
+_SAID.update((name.replace("_", ""), fields) for name, fields in list(_SAID.items()))
+_SAID.update(jobprio=["priority"], acctgroup=["account"])
 
 
 class Htcondor(base.Scheduler):
@@ -120,14 +126,14 @@ class Htcondor(base.Scheduler):
         match = _COMMAND.match(text)
         if not match:
             return "is no command of a submit description.", "Give commands as request_disk = 2G."
-        name = match.group(1).lower()
-        if name in _OWNED or name.startswith(("+jobferry", "my.jobferry")):
+        name = _plain(match.group(1))
+        if name in _OWNED or name.startswith("jobferry"):
             return "sets {}, which jobferry sets itself.".format(name), "Leave it out."
         return "", ""
 
     def option_fields(self, text: str) -> List[str]:
         match = _COMMAND.match(text)
-        return _SAID.get(match.group(1).lower(), []) if match else []
+        return _SAID.get(_plain(match.group(1)), []) if match else []
 
     def files(self, spec: "JobSpec", cluster: Mapping[str, Any], paths: "JobPaths", uuid: str) -> Dict[str, str]:  # noqa: ARG002
         """The description, named after the batch script (a part's is `job.K`). Raises UserError for a value that cannot stand in it."""
@@ -241,6 +247,11 @@ class Htcondor(base.Scheduler):
 
     def parse_facts(self, outs: Sequence[str]) -> Dict[str, Any]:
         return htcondor_text.load(outs)
+
+
+def _plain(name: str) -> str:
+    """A command's name, or that of the attribute that it sets."""
+    return re.sub(r"\A(\+|my\.)", "", name.lower())
 
 
 def _commands(spec: "JobSpec", name: str) -> List[str]:
