@@ -87,6 +87,10 @@ def test_options_of_the_users():
     assert refused(options=["--setattr=system.x=1", "-N 2", "--requires=big"]) == []
     assert refused(Resources(nodes=2), ["-N2"]) == ["scheduler_options[0]"]
     assert refused(Resources(seconds=9), ["-t 10m"]) == ["scheduler_options[0]"]
+    for option in ("--setattr=system.bank=b", "-S bank=b", "--bank=b"):
+        assert refused(Resources(account="a"), [option]) == ["scheduler_options[0]"], option
+    for option in ("--quiet", "--help", "-h"):
+        assert refused(options=[option]) == ["scheduler_options[0]"], option
     for option in ("--job-name=x", "--output=x", "--cwd=/", "--wrap", "--dry-run", "-N 2 # x", "N2", "--", "--wa"):
         assert refused(options=[option]) == ["scheduler_options[0]"], option
 

@@ -176,7 +176,22 @@ def test_values_that_cannot_be_said(resources, key):
 
 
 @pytest.mark.parametrize(
-    "option", ["-N x", "-Nx", "-v A=1", "-V", "-o x", "-j oe", "-J 0-9", "-hV", "-W block=true", "-I", "x", "-q 'a"]
+    "option",
+    [
+        "-N x",
+        "-Nx",
+        "-v A=1",
+        "-V",
+        "-o x",
+        "-j oe",
+        "-J 0-9",
+        "-hV",
+        "-W block=true",
+        "-W umask=022,block=true",
+        "-I",
+        "x",
+        "-q 'a",
+    ],
 )
 def test_options_that_are_not_the_users(option):
     assert PRO.option_problem(option)[0]
@@ -191,6 +206,8 @@ def test_options_that_are_not_the_users(option):
         ("-P physics", ["account"]),
         ("-W umask=022", []),
         ("-W x=FLAGS:ADVRES:y", ["reservation"]),
+        ("-W umask=022,max_run_subjobs=3", ["array"]),
+        ("-l ngpus=2", ["gpus_per_node", "gpus_per_rank"]),
         ("-M me@here", []),
     ],
 )

@@ -195,6 +195,7 @@ def test_which_options_are_the_users():
         "-",
         "-l 'a",
         "-w v",
+        "-w n -w v",
         "-V",
         "-l " + "x" * 5000,
     ]

@@ -69,7 +69,21 @@ _STATS = re.compile(r"(\d{1,9}) (running|pending)")
 _STRAY = r"[^A-Za-z0-9\n]*(?:flux|FLUX):"
 _DIRECTIVE = re.compile(r"\n" + _STRAY)
 # What jobferry gives itself, and what would give the job another form or keep the submission waiting.
-_OWNED = ("job-name", "output", "error", "input", "cwd", "wrap", "dry-run", "wait", "watch", "cc", "bcc")
+_OWNED = (
+    "job-name",
+    "output",
+    "error",
+    "input",
+    "cwd",
+    "wrap",
+    "dry-run",
+    "wait",
+    "watch",
+    "cc",
+    "bcc",
+    "quiet",
+    "help",
+)
 # Option → the fields of Resources that it says too.
 _SAID = {
     "-N": ["nodes"], "--nodes": ["nodes"], "-n": ["ranks"], "--nslots": ["ranks"],
@@ -163,7 +177,7 @@ class Flux(base.Scheduler):
             return "holds '\"\"\"' or '#', which mean something else in Flux's directives.", ""
         for word in words:
             name = word[2:].partition("=")[0]
-            if word.startswith("--") and name and any(owned.startswith(name) for owned in _OWNED):
+            if word == "-h" or (word.startswith("--") and name and any(owned.startswith(name) for owned in _OWNED)):
                 return "sets --{}, which jobferry sets itself.".format(name), "Leave it out."
         return "", ""
 
@@ -172,6 +186,7 @@ class Flux(base.Scheduler):
         for word in shlex.split(text):
             name = word.partition("=")[0] if word.startswith("--") else word[:2]
             found += _SAID.get(name, [])
+            found += ["account"] if re.search(r"(\A|=|-S)(system\.)?bank=", word) else []
         return found
 
     def submit(self, script: str, spec: "JobSpec", cluster: Mapping[str, Any]) -> List[str]:  # noqa: ARG002

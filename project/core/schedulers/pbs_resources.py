@@ -274,6 +274,10 @@ _LISTED = {
     "nodes": [*_SIZED, "gpus_per_node", "gpus_per_rank", "constraint"],
     "procs": _SIZED,
     "ncpus": _SIZED,
+    "mpiprocs": _SIZED,
+    "ompthreads": ["threads_per_rank"],
+    "ngpus": ["gpus_per_node", "gpus_per_rank"],
+    "gpus": ["gpus_per_node", "gpus_per_rank"],
     "place": ["exclusive", "distribution", "nodes", "ranks_per_node"],
     "walltime": ["seconds"],
     "mem": ["memory_per_cpu", "memory_per_node"],
@@ -302,6 +306,11 @@ def _words(text: str) -> List[Tuple[str, str]]:
     return found
 
 
+def _attributes(value: str) -> List[str]:
+    """The names in `-W umask=022,block=true`."""
+    return [part.partition("=")[0].strip() for part in value.split(",")]
+
+
 def option_problem(text: str, longest: int) -> Tuple[str, str]:
     """As `Scheduler.option_problem`."""
     if len(text) > longest:
@@ -317,9 +326,9 @@ def option_problem(text: str, longest: int) -> Tuple[str, str]:
     for letter, value in options:
         if letter in _OWNED:
             return "sets {}, which jobferry sets itself.".format(letter), "Leave it out; {}.".format(_OWNED[letter])
-        attribute = value.partition("=")[0].strip()
-        if letter == "-W" and attribute in _OWNED_ATTRIBUTES:
-            return "sets {}, which jobferry sets itself.".format(attribute), "Leave it out."
+        owned = [one for one in _attributes(value) if one in _OWNED_ATTRIBUTES] if letter == "-W" else []
+        if owned:
+            return "sets {}, which jobferry sets itself.".format(owned[0]), "Leave it out."
     return "", ""
 
 
@@ -333,4 +342,6 @@ def option_fields(text: str) -> List[str]:
                 found += _LISTED.get(part.partition("=")[0].strip(), [])
         if letter == "-W" and "ADVRES" in value.upper():
             found.append("reservation")
+        if letter == "-W" and "max_run_subjobs" in _attributes(value):
+            found.append("array")
     return found

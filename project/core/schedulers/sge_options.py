@@ -70,11 +70,11 @@ def option_problem(text: str) -> Tuple[str, str]:
         return "has a quote that is not closed.", EXAMPLE
     if not words or not re.match(r"-[A-Za-z@]", words[0]):
         return "is not an option of qsub: it does not start with '-' and a letter.", EXAMPLE
-    for word in words:
+    for word, value in zip(words, words[1:] + [""]):
         if word in _OWNED:
             return "sets {}, which jobferry sets itself.".format(word), "Leave it out; {}".format(_OWNED[word])
-        if word == "-w" and words[words.index(word) + 1 : words.index(word) + 2] in (["v"], ["p"]):
-            return "has -w {}, which only tries a submission.".format(words[words.index(word) + 1]), "Leave it out."
+        if word == "-w" and value in ("v", "p"):
+            return "has -w {}, which only tries a submission.".format(value), "Leave it out."
     return "", ""
 
 
