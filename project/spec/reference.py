@@ -111,7 +111,7 @@ def _meaning(sub: dict[str, Any], required: bool) -> str:
 
 
 def _example(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return value.replace("\n", "\\n") if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _kind(sub: dict[str, Any], root: dict[str, Any]) -> str:
@@ -126,9 +126,10 @@ def _kind(sub: dict[str, Any], root: dict[str, Any]) -> str:
         "array": "list",
         "object": "mapping",
         "null": "nothing",
+        "boolean": "`true` or `false`",
     }
     kind = words.get(str(sub.get("type")), "anything")
-    if kind == "whole number" and "minimum" in sub:
+    if kind == "whole number" and sub.get("minimum", -1) >= 0:
         kind += f" from {sub['minimum']}"
     return kind
 

@@ -28,6 +28,14 @@ def test_every_key_is_in_it():
         assert f"`{key}`" in text, key
 
 
+def test_the_value_of_a_key_is_said_plainly():
+    rows = {line.split("|")[1].strip(): line for line in reference.render().splitlines() if line.startswith("| ")}
+    assert "| `true` or `false` |" in rows["`exclusive`"]
+    assert "| whole number |" in rows["`priority`"]
+    assert "`#!/usr/bin/env python3\\nprint('hello')\\n`" in rows["`script`"]
+    assert "| anything |" not in "".join(rows.values())
+
+
 def test_every_line_of_a_table_has_its_cells():
     for line in reference.render().splitlines():
         if line.startswith("|"):
