@@ -70,20 +70,8 @@ _STRAY = r"[^A-Za-z0-9\n]*(?:flux|FLUX):"
 _DIRECTIVE = re.compile(r"\n" + _STRAY)
 # What jobferry gives itself, and what would give the job another form or keep the submission waiting.
 _OWNED = (
-    "job-name",
-    "output",
-    "error",
-    "input",
-    "cwd",
-    "wrap",
-    "dry-run",
-    "wait",
-    "watch",
-    "cc",
-    "bcc",
-    "quiet",
-    "help",
-)
+    "job-name", "output", "error", "input", "cwd", "wrap", "dry-run", "wait", "watch", "cc", "bcc", "quiet", "help",
+)  # fmt: skip
 # Option → the fields of Resources that it says too.
 _SAID = {
     "-N": ["nodes"], "--nodes": ["nodes"], "-n": ["ranks"], "--nslots": ["ranks"],
