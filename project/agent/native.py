@@ -14,17 +14,18 @@
 An answer that does not come is never a no: the job is BLOCKED with a plan and tried again.
 """
 
+import contextlib
 import copy
 import os
 import time
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, Iterator, List, Optional
 
 from project.agent import locks, managers, tree, workfolder
 from project.agent.folder import Folder
 from project.agent.runner import TIMEOUT, Runner
 from project.core import arrays, files, jobspec, profiles, script
 from project.core.arrays import Part
-from project.core.errors import ClusterError, InputError
+from project.core.errors import ClusterError, InputError, UserError
 from project.core.jobspec import JobSpec
 from project.core.paths import JobPaths, Root
 from project.core.resources import Array, as_written
@@ -67,9 +68,10 @@ class Submission:
         self._work = workfolder.make(self.paths, spec.directory)
         tree.write(self.paths, spec, self.runner.root)
         rows = (files.read_json(self.paths.intent) or {}).get("parts") or []
-        # What was begun goes on as it was begun, whatever the limit is now.
-        self._parts = [Part(row["offset"], row["span"], row["throttle"]) for row in rows] or self._split(spec)
-        self._write(spec)
+        with _inputs_fault():
+            # What was begun goes on as it was begun, whatever the limit is now.
+            self._parts = [Part(row["offset"], row["span"], row["throttle"]) for row in rows] or self._split(spec)
+            self._write(spec)
         return script.job_name(self.folder.uuid, spec.name)
 
     def _write(self, spec: JobSpec) -> None:
@@ -142,6 +144,10 @@ class Submission:
             return {"native_id": native_id}
         parts = [Part(row["offset"], row["span"], row["throttle"]) for row in rows]
         return arrays.fields(parts, native_id.split(","))
+
+    def begun(self) -> float:
+        """When it was first handed to the scheduler (Unix time): the accounting is asked from then on."""
+        return float((files.read_json(self.paths.intent) or {}).get("time") or time.time())
 
     def accepted(self) -> bool:
         """True when some parts of the job are in the queue and others are not."""
@@ -231,9 +237,10 @@ class Submission:
             # A manager with a smaller limit than most says no to an array that it was not asked about.
             if error.transient or self._asked or array is None or os.path.exists(self.paths.intent):
                 raise
-            if not self._smaller(array):
-                raise
-            self._write(self._spec)
+            with _inputs_fault():
+                if not self._smaller(array):
+                    raise
+                self._write(self._spec)
             return self._submit_all(name)
 
     def _smaller(self, array: Array) -> bool:
@@ -338,6 +345,15 @@ class Submission:
         native_id = ",".join(str(one) for one in ids)
         files.write_atomic(self.paths.native, native_id + "\n")
         return native_id
+
+
+@contextlib.contextmanager
+def _inputs_fault() -> Iterator[None]:
+    """What of the input cannot be said to the manager is no bug of ours: condition submission_rejected."""
+    try:
+        yield
+    except UserError as error:
+        raise ClusterError(error.message, error.hint, condition="submission_rejected") from error
 
 
 def _rows(intent: Row) -> List[Row]:

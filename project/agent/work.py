@@ -148,7 +148,7 @@ class _Work:
             "working_directory": texts.from_path(workfolder.real(paths)),
         }
         with self.folder.change() as change:
-            change.record.memo["submitted"] = time.time()
+            change.record.memo["submitted"] = submission.begun()
             if not change.move(states.QUEUED, message=message, set=fields):
                 change.add("native", set=fields)
         self._tell(change)

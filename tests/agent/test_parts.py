@@ -178,6 +178,19 @@ def test_a_part_that_is_refused_for_now_is_tried_again_alone(slurm, tmp_path):
         assert sorted(names(slurm, uuid)) == [".p1", ".p2", ".p3"]
 
 
+def test_the_accounting_is_asked_from_the_first_part_on(slurm, tmp_path):
+    """The last part may come days after the first."""
+    slurm.set("refuse.p2", "QOSMaxSubmitJobPerUserLimit")
+    with Agent(tmp_path / "root", env=slurm.env, first=QUICK) as agent:
+        uuid = new_uuid()
+        agent.submit(uuid, ["true"], cluster=slurm.cluster, resources=ARRAY)
+        begun = files.read_json(agent.paths(uuid).intent)["time"]
+        slurm.unset("refuse.p2")
+        assert agent.wait_state(uuid, "QUEUED", "FAILED") == "QUEUED"
+        job = Folder(str(agent.root / "jobs"), uuid)
+        until(lambda: job.read().memo.get("submitted") == begun, "the time of the first part")
+
+
 def test_a_cancel_between_parts_cancels_those_that_were_taken(slurm, tmp_path):
     slurm.set("refuse.p2", "QOSMaxSubmitJobPerUserLimit")
     with Agent(tmp_path / "root", env=slurm.env, first=QUICK) as agent:
@@ -201,7 +214,19 @@ def test_a_throttle_that_cannot_be_kept_is_said(slurm, tmp_path):
     with Agent(tmp_path / "root", env=slurm.env, first=QUICK) as agent:
         result = agent.submit(new_uuid(), ["true"], cluster=slurm.cluster, resources={"array": "0-24%2"})
         assert result["state"] == "FAILED"
+        assert result["condition"] == "submission_rejected"
         assert "no more than 2 may" in result["message"]
+    assert slurm.jobs == []
+
+
+def test_far_too_many_parts_by_a_limit_that_nobody_told_are_the_inputs_fault(tmp_path):
+    slurm = FakeSlurm(tmp_path)
+    slurm.set("maxarray", "3\n")
+    with Agent(tmp_path / "root", env=slurm.env, first=QUICK) as agent:
+        for array in ("0-9999", "0-999"):
+            result = agent.submit(new_uuid(), ["true"], cluster=slurm.cluster, resources={"array": array})
+            assert (result["state"], result["condition"]) == ("FAILED", "submission_rejected")
+            assert "more than 200 arrays" in result["message"]
     assert slurm.jobs == []
 
 
