@@ -45,8 +45,9 @@ ROUND = 120.0
 # More elements than this are asked for as a whole job.
 ASK_EACH = 100
 
-# A shell's exit statuses above this are deaths by signal.
-_SIGNAL_CODES = 128
+# What ends a job that is cancelled, as the batch script noted it, and as a shell's exit status (137: KILL).
+_ENDING = ("HUP", "INT", "TERM")
+_KILLED = (129, 130, 137, 143)
 
 # Ends that Slurm may follow by another run of the same job.
 _PASSING = ("node_failure", "preempted")
@@ -311,7 +312,7 @@ class _Forgetful(_Case):
             return row if row.state != base.UNKNOWN else None
         if fact is not None and fact.ended:
             found = ends.from_fact(fact)
-            killed = not fact.condition and (fact.signal or (fact.exit_code or 0) > _SIGNAL_CODES)
+            killed = not fact.condition and (fact.signal in _ENDING or fact.exit_code in _KILLED)
             return found._replace(condition="cancelled_by_user") if self._wished and killed else found
         if self.age.gone >= GRACE:
             return Element("", None, "UNKNOWN", base.DONE, "cancelled_by_user" if self._wished else "lost")

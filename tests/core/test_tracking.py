@@ -425,6 +425,9 @@ def test_without_a_history_a_killed_script_was_cancelled_only_when_that_was_wish
     assert state(forgetful([], facts)) == (states.FAILED, "exit_code", 143)
     assert state(forgetful([], {None: Fact(1, True, 0)}, wished=True)) == (states.FINISHED, "ok", 0)
     assert state(forgetful([], {None: Fact(1, True, 2)}, wished=True)) == (states.FAILED, "exit_code", 2)
+    for code in (139, 152, 255):
+        crashed = {None: Fact(1, True, code, signal="XCPU" if code == 152 else "")}
+        assert state(forgetful([], crashed, wished=True)) == (states.FAILED, "exit_code", code)
 
 
 def test_without_a_history_an_odd_word_or_no_answer_ends_nothing():
