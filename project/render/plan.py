@@ -18,7 +18,7 @@ def page(plan: Mapping[str, Any], output: Output) -> str:
     palette = output.palette()
     parts = []
     short = [(_name(key), _value(value)) for key, value in plan.items() if key not in TEXTS and _is_short(value)]
-    parts.append(fields(short, columns=output.columns, palette=palette))
+    parts.append(fields(short, columns=output.columns, palette=palette, below=output.terminal))
     for key, value in plan.items():
         if key not in TEXTS and not _is_short(value) and value:
             lines = "\n".join("  " + line for line in _lines(value))

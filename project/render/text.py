@@ -171,8 +171,13 @@ def table(
     return "\n".join(lines)
 
 
-def fields(pairs: Iterable["tuple[str, object]"], *, columns: int = 80, palette: Palette = PLAIN) -> str:
-    """`name: value` lines with the values in one column; long values go on below, empty ones are left out."""
+def fields(
+    pairs: Iterable["tuple[str, object]"], *, columns: int = 80, palette: Palette = PLAIN, below: bool = False
+) -> str:
+    """`name: value` lines with the values in one column; long values go on below, empty ones are left out.
+
+    :param below: a path too long for the column has lines of its own (on a terminal; programs want it beside its name).
+    """
     shown = [(name, str(value)) for name, value in pairs if value not in (None, "", [], {})]
     if not shown:
         return ""
@@ -180,7 +185,7 @@ def fields(pairs: Iterable["tuple[str, object]"], *, columns: int = 80, palette:
     lines = []
     for name, value in shown:
         wrapped = wrap(value, max(NARROWEST, columns - margin))
-        if max(map(width, wrapped)) <= max(NARROWEST, columns - margin):
+        if not below or max(map(width, wrapped)) <= max(NARROWEST, columns - margin):
             lines.append(palette.paint("dim", pad(name, margin)) + wrapped[0])
             lines.extend(" " * margin + line for line in wrapped[1:])
         else:

@@ -61,9 +61,10 @@ def test_what_a_program_printed_keeps_its_spaces():
 
 def test_a_path_too_long_for_its_column_has_a_line_of_its_own():
     path = "$HOME/.jobferry/jobs/1f2e3d4c-0000-4000-8000-000000000000/work"
-    shown = text.fields([("working directory", path), ("workload manager", "slurm")], columns=81)
+    shown = text.fields([("working directory", path), ("workload manager", "slurm")], columns=81, below=True)
     assert shown.split("\n") == ["working directory  " + path, "workload manager   slurm"]
-    shown = text.fields([("working directory", path), ("workload manager", "slurm")], columns=80)
+    assert text.fields([("working directory", path)], columns=60) == "working directory  " + path
+    shown = text.fields([("working directory", path), ("workload manager", "slurm")], columns=80, below=True)
     assert shown.split("\n") == ["working directory", "  " + path, "workload manager   slurm"]
 
 
