@@ -59,11 +59,13 @@ def split(array: Array, limit: Limit, scheduler: Scheduler) -> List[Part]:
     indices, lowest = array.indices(), scheduler.lowest_index
     runs = _runs(indices, scheduler.array_steps)
     plain = scheduler.array_lists or len(runs) == 1
-    if plain and common(array, limit) and indices[0] >= lowest and _formed(array, scheduler):
+    short = _room(scheduler.longest_span) >= len(array.span)
+    if plain and short and common(array, limit) and indices[0] >= lowest and _formed(array, scheduler):
         return [Part(0, array.span, array.throttle)]
     pieces = []  # type: List[Tuple[int, Sequence[int]]]
     for run in [indices] if scheduler.array_lists else runs:
-        pieces += _pieces(run, limit, lowest)
+        for piece in _pieces(run, limit, lowest):
+            pieces += _short_pieces(piece, scheduler)
         if len(pieces) > MOST_PARTS:
             message = "the array '{}' would become more than {} arrays of the workload manager {}."
             hint = "Give each element more to do, or write indices that follow one another."
@@ -108,6 +110,17 @@ def _pieces(indices: Sequence[int], limit: Limit, lowest: int) -> List[Tuple[int
         found.append((0 if as_is >= moved else offset, indices[start : start + count]))
         start += count
     return found
+
+
+def _short_pieces(piece: Tuple[int, Sequence[int]], scheduler: Scheduler) -> List[Tuple[int, Sequence[int]]]:
+    """A piece in halves until the text of each is short enough."""
+    offset, indices = piece
+    text = _text([index - offset for index in indices], scheduler)
+    if len(text) <= _room(scheduler.longest_span) or len(indices) == 1:
+        return [piece]
+    middle = len(indices) // 2
+    halves = ((offset, indices[:middle]), (offset, indices[middle:]))
+    return [short for half in halves for short in _short_pieces(half, scheduler)]
 
 
 def _fitting(indices: Sequence[int], start: int, offset: int, limit: Limit, lowest: int) -> int:

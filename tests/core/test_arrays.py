@@ -4,11 +4,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from project.core import arrays
+from project.core import arrays, schedulers
 from project.core.arrays import Part, split
 from project.core.errors import UserError
 from project.core.resources import Array, parse_array
 from project.core.schedulers.base import Limit, Scheduler
+from project.core.script import job_name
 
 SMALL = Limit(10, 9)
 
@@ -107,3 +108,15 @@ def test_every_element_is_in_one_part_and_every_part_fits(indices, elements, ext
         seen += [index + part.offset for index in own]
     assert seen == sorted(indices)
     assert sum(part.throttle for part in found) <= 90
+
+
+def test_a_list_that_is_too_long_for_the_managers_words_becomes_several():
+    lsf = schedulers.get("lsf")
+    wanted = Array(",".join(str(number * number) for number in range(1, 100)))
+    found = split(wanted, Limit(), lsf)
+    assert len(found) > 1
+    assert all(len(part.span) <= lsf.longest_span for part in found)
+    assert [index + part.offset for part in found for index in part.array().indices()] == list(wanted.indices())
+    assert len(split(wanted, Limit(), schedulers.get("slurm"))) == 1
+    name = job_name(arrays.part_name("0" * 36, arrays.MOST_PARTS), "n" * 100)
+    assert len("{}[{}]%999999999".format(name, "x" * lsf.longest_span)) <= 255

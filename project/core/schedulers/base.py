@@ -88,6 +88,8 @@ class Scheduler:
     lowest_index = 0
     array_lists = True
     array_steps = True
+    # How many characters the text of an array's indices may have.
+    longest_span: Optional[int] = None
     # Whether it can keep to `Array.throttle`.
     throttles = True
     # The command that starts a program on all of the allocation, when neither input nor cluster names one; "" = none.

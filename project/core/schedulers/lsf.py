@@ -34,6 +34,9 @@ class Lsf(base.Scheduler):
     expresses = lsf_resources.EXPRESSES
     # bsub(1), -J: indices are "unique positive integers". 0 is what LSB_JOBINDEX says in a job that is no array.
     lowest_index = 1
+    # "The maximum length of this specification is 255 characters", the job's name (at most 102) and the throttle among them (IBM
+    # Spectrum LSF 10.1, "Job Arrays").
+    longest_span = 140
     array_index_variable = "LSB_JOBINDEX"
     job_id_variable = "LSB_JOBID"
 
