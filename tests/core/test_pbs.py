@@ -145,6 +145,15 @@ def test_arrays(array, pro, torque):
         assert expected is None or "#PBS " + expected in lines(manager, Resources(array=array))
 
 
+def test_an_array_may_be_run_again_whatever_the_sites_default():
+    """src/cmds/qsub.c, process_opts: "cannot submit non-rerunable Array Job"; it looks when it comes to -J."""
+    for requeue in (None, True):
+        found = lines(PRO, Resources(array=Array("0-9"), requeue=requeue))
+        assert found.count("#PBS -r y") == 1
+        assert found.index("#PBS -r y") < found.index("#PBS -J 0-9")
+    assert "#PBS -r n" in lines(TORQUE, Resources(array=Array("0-9"), requeue=False))
+
+
 def test_the_schedulers_words_go_to_a_file_of_each_element():
     plain = PRO.submit("/w/x/scripts/job", spec(), {})
     assert plain == ["qsub", "-f", "-S", "/bin/sh", "-j", "oe", "-o", "/w/x/log/scheduler", "/w/x/scripts/job"]

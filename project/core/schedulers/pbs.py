@@ -102,7 +102,9 @@ class Pbs(base.Scheduler):
         if resources.account:
             options.append(("-A", resources.account))
         if resources.array is not None:
-            options.append(("-J", pbs_resources.pro_array(resources.array)))
+            # Only what may be run again can be an array, and a site's default may be that nothing may; said before -J, which looks
+            # at it (src/cmds/qsub.c, process_opts).
+            options += [("-r", "y"), ("-J", pbs_resources.pro_array(resources.array))]
         options += [("-l", text) for text in pbs_resources.pro_lists(resources)]
         if resources.qos:
             # Reached only as long as the dialect is not known: PBS Pro does not express it.
@@ -116,7 +118,7 @@ class Pbs(base.Scheduler):
             options.append(("-a", local_time(resources.begin).strftime("%Y%m%d%H%M.%S")))
         if resources.priority is not None:
             options.append(("-p", str(resources.priority)))
-        if resources.requeue is not None:
+        if resources.requeue is not None and (resources.array is None or self.dialect == TORQUE):
             options.append(("-r", "y" if resources.requeue else "n"))
         return options
 
