@@ -69,7 +69,7 @@ def plan(context: Context, request: Request) -> Json:
         "left_behind": list(files.warnings),
         "staging_modules": [step.execution for step in modules.staging] if modules else [],
         "commands": [*spec.requirements, *spec.compilation, *there],
-        "parts": [f"{part.span}, {part.offset} added to each index" for part in parts] if len(parts) > 1 else [],
+        "parts": [_part(part) for part in parts] if len(parts) > 1 else [],
         "submit": " ".join(scheduler.submit(paths.script, spec, cluster)).replace(LOCAL, "(built in)"),
         "launcher": _launcher(spec, cluster, scheduler),
         "postprocessing_modules": [step.execution for step in stages.get("postprocessing", ())],
@@ -87,6 +87,13 @@ def _launcher(spec: jobspec.JobSpec, cluster: Json, scheduler: Scheduler) -> str
     command = launchers.text(launchers.words(spec, cluster, scheduler)) or "none"
     own = launchers.chosen(spec, cluster, scheduler)
     return command if " ".join(own.split()) in launchers.LAUNCHERS else f"{command} (taken as it is)"
+
+
+def _part(part: arrays.Part) -> str:
+    """The indices that the job sees, and those of the workload manager where they are others."""
+    # Steps (`:3`) stay as they are.
+    own = re.sub(r"(?<![:\d])\d+", lambda found: str(int(found.group()) + part.offset), part.span)
+    return f"elements {own}" + (f" (there {part.span})" if part.offset else "")
 
 
 def _callback(data: Json) -> str:

@@ -376,11 +376,18 @@ def test_the_plan_of_an_array_above_the_limit_shows_its_parts(engine):
     )
     text = "destination_cluster: big\nscript: 'true'\nresources: {nbr_jobs_in_array: 25, ranks: 1}\n"
     found = planning.plan(engine.context, engine.request(text))
-    assert len(found["parts"]) == 3
+    assert found["parts"] == ["elements 0-9", "elements 10-19 (there 0-9)", "elements 20-24 (there 0-4)"]
     assert "export JOBFERRY_ARRAY_SIZE=25" in found["script"]
     assert ".p1\n" in found["script"]
     (line,) = [line for line in found["script_lines"] if "--array" in line["text"]]
     assert line == {"text": "#SBATCH --array=0-9", "origin": "resources.array"}
+    sge = {"name": "sge", "hostname": "127.0.0.1", "port": 9, "workload_manager": "sge", "max_array_size": 31}
+    engine.api.put_cluster(sge)
+    text = "destination_cluster: sge\nscript: 'true'\nresources: {array: '0-60:3'}\n"
+    assert planning.plan(engine.context, engine.request(text))["parts"] == [
+        "elements 0-30:3 (there 1-31:3)",
+        "elements 33-60:3 (there 1-28:3)",
+    ]
 
 
 def test_a_line_that_would_be_a_header_line_is_told_before_anything_is_sent(engine):
