@@ -41,6 +41,7 @@ def block(text, native_id="5"):
         ({"nodes": 2, "ranks_per_node": 3, "threads_per_rank": 2}, ["-n 12", '-R "span[ptile=6]"']),
         ({"nodes": 2, "ranks": 5}, ["-n 5", '-R "span[ptile=3]"']),
         ({"ranks": 5, "ranks_per_node": 2}, ["-n 5", '-R "span[ptile=2]"']),
+        ({"ranks": 2, "ranks_per_node": 4}, ["-n 2", '-R "span[ptile=2]"']),
         ({"ranks": 4, "distribution": "grouped"}, ["-n 4", '-R "span[hosts=1]"']),
         ({"ranks": 4, "distribution": "scattered"}, ["-n 4", '-R "span[ptile=1]"']),
         ({"nodes": 3, "distribution": "distributed"}, ["-n 3", '-R "span[ptile=1]"']),

@@ -80,7 +80,9 @@ def _layout(resources: "Resources") -> Tuple[Optional[int], str]:
         each = each or (1 if ranks is None else _ceil(ranks, nodes))
         return (nodes * each if ranks is None else ranks) * threads, "ptile={}".format(each * threads)
     if each is not None:
-        return (each if ranks is None else ranks) * threads, "ptile={}".format(each * threads)
+        ranks = each if ranks is None else ranks
+        # A job whose ptile is more than its slots would wait for ever (IBM Support, node 705109).
+        return ranks * threads, "ptile={}".format(min(each, ranks) * threads)
     if ranks is None and resources.threads_per_rank is None:
         return None, ""
     if threads > 1:
