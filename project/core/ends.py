@@ -16,6 +16,8 @@ _NAME = re.compile(r"(started|ended|stopped)\.([0-9]+)(?:\.([0-9]+))?\Z")
 _NUMBER = re.compile(r"[0-9]{1,9}\Z")
 _CANCELLED = ("cancelled_by_user", "cancelled_by_scheduler")
 _LISTED = 5
+# The highest number of a signal (signal(7)).
+_SIGNALS = 64
 
 _SAID = {
     "timeout": "reached its time limit",
@@ -156,7 +158,7 @@ def _said(document: Mapping[str, Any], element: Element, fact: Optional[Fact]) -
     code = element.exit_code
     if code is None:
         text = "failed"
-    elif code > 128:
+    elif 128 < code <= 128 + _SIGNALS:
         text = "ended with exit code {} (signal {})".format(code, code - 128)
     else:
         text = "ended with exit code {}".format(code)

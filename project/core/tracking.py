@@ -363,8 +363,12 @@ def _rows(document: Mapping[str, Any], rows: Sequence[Element]) -> Dict[Optional
         if one.index is None and not one.span and one.condition in _CANCELLED:
             # Cancelled while it waited: the row may have no expression any more, and stands for all that never began.
             one = one._replace(span=place.span or array.span)
-        if one.span:
-            found.update((index + offset, one) for index in base.span_indices(one.span) if index + offset in known)
+        try:
+            indices_there = list(base.span_indices(one.span)) if one.span else []
+        except ValueError:
+            # Cut off: it tells of no element for certain.
+            continue
+        found.update((index + offset, one) for index in indices_there if index + offset in known)
     for one in mine:
         index = None if one.index is None else one.index + places[one.native_id].offset
         if index is not None and index in known:

@@ -501,3 +501,8 @@ def test_history_asks_from_before_midnight_to_after_now():
 def test_an_odd_task_expression_is_refused(text):
     with pytest.raises(ValueError, match="task expression"):
         list(base.span_indices(text))
+
+
+def test_no_task_expression_is_cut_off():
+    for argv in (SLURM.queue("me"), SLURM.history(["7"], "now-2days"), SLURM.find("x", "now-2days")[1]):
+        assert argv[argv.index("SLURM_BITSTR_LEN=0") + 1] in ("squeue", "sacct")

@@ -363,11 +363,20 @@ def test_what_is_over_without_a_word_was_cancelled_when_it_never_began():
     assert state(unbegun([OVER], [done("timeout")], ended)) == (states.FAILED, "timeout", None)
 
 
+def test_a_row_whose_expression_was_cut_off_tells_of_no_element():
+    cut = done("cancelled_by_user", span="0,2,...")
+    verdict = judge([live(base.WAITING, span="0-2")], [cut], doc=document(3))
+    assert verdict.state == states.QUEUED
+    assert judge([], [cut], doc=document(3)).state == ""
+    assert judge([done("cancelled_by_user", span="0-2")], [cut], age=OLD, doc=document(3)).state == states.CANCELLED
+
+
 @pytest.mark.parametrize(("shown", "true"), [(0, 128), (10, 138), (72, 200), (127, 255)])
 def test_a_code_from_128_on_is_the_true_one_although_sacct_shows_less(shown, true):
     facts = ends.read_facts({"ended.1": f"exit_code {true}\ncommand 2\ntime x\n"})
     verdict = judge([], [done("exit_code", shown)], facts, OLD)
     assert state(verdict) == (states.FAILED, "exit_code", true)
+    assert ("signal" in verdict.message) is (true == 138)
     assert verdict.notes == []
     facts = ends.read_facts({"ended.1": "exit_code 3\ncommand 2\ntime x\n"})
     assert state(judge([], [done("exit_code", shown)], facts, OLD)) == (states.FAILED, "exit_code", shown)

@@ -364,7 +364,8 @@ def _escaped(option: str) -> str:
 
 
 def _sacct(fields: Sequence[str], since: str) -> List[str]:
+    # Else task expressions are cut off after 64 characters (sacct(1), SLURM_BITSTR_LEN).
     return [
-        "sacct", "--noheader", "--parsable", "--delimiter=" + base.SEPARATOR, "--starttime=" + since,
+        "env", "SLURM_BITSTR_LEN=0", "sacct", "--noheader", "--parsable", "--delimiter=" + base.SEPARATOR, "--starttime=" + since,
         "--endtime=now+2days", "--format=" + ",".join(fields),
     ]  # fmt: skip
