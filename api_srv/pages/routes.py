@@ -192,7 +192,9 @@ def _job(name: str) -> Any:
     if uuid != name.lower():
         return redirect(f"/jobs/{uuid}", 303)
     events = services.store.events(uuid)
-    rows = services.store.outbox_rows(job_uuid=uuid, kind="mail", newest=True, limit=MAX_MAILS)
+    # Rows outlive a job, whose UUID somebody else may take then.
+    owner = str(record.document["owner"])
+    rows = services.store.outbox_rows(job_uuid=uuid, owner=owner, kind="mail", newest=True, limit=MAX_MAILS)
     return render_template(
         "job.html",
         account=account,

@@ -18,8 +18,7 @@ MOST = 1000
 
 def listing(services: Services, record: JobRecord) -> Document:
     """`GET /jobs/<uuid>/deliveries`: {"deliveries": [...] oldest first}; no header's value and no secret is in it."""
-    rows = services.store.outbox_rows(job_uuid=str(record.document["job_uuid"]), kind=KIND, limit=MOST)
-    return {"deliveries": [shown(row) for row in rows]}
+    return {"deliveries": [shown(row) for row in _rows(services, record)]}
 
 
 def shown(row: Row) -> Document:
@@ -50,8 +49,7 @@ def shown(row: Row) -> Document:
 def replay(services: Services, account: Account, record: JobRecord, delivery: str) -> Document:
     """Send one again, with the same body and id. Raises RefusedError 404, 409 (it waits already)."""
     uuid = str(record.document["job_uuid"])
-    rows = services.store.outbox_rows(job_uuid=uuid, kind=KIND, limit=MOST)
-    found = next((row for row in rows if row["id"] == delivery), None)
+    found = next((row for row in _rows(services, record) if row["id"] == delivery), None)
     if found is None:
         raise not_found(f"delivery {delivery[:60]} of job {uuid}")
     fresh: dict[str, Any] = {"next": 0.0, "attempts": 0, "since": history.now(), "error": "", "settled": ""}
@@ -60,6 +58,12 @@ def replay(services: Services, account: Account, record: JobRecord, delivery: st
     word = json.loads(found["text"])["state"]
     reports.note(services, uuid, uuid_module.uuid4().hex, f"{account.name} asked to send the callback “{word}” again.")
     return {"id": delivery, "delivery": WAITING}
+
+
+def _rows(services: Services, record: JobRecord) -> list[Row]:
+    """Those of its owner: rows outlive a job, whose UUID somebody else may take then."""
+    uuid, owner = str(record.document["job_uuid"]), str(record.document["owner"])
+    return services.store.outbox_rows(job_uuid=uuid, owner=owner, kind=KIND, limit=MOST)
 
 
 def _iso(moment: float) -> str:

@@ -229,6 +229,19 @@ def test_only_the_owner_and_administrators_see_and_repeat(services, receiver):
     assert mine["callback"] == receiver.url() and "webhook" not in mine
 
 
+def test_who_makes_a_job_of_a_forgotten_uuid_sees_and_repeats_nothing_of_its_former_owner(services, receiver):
+    name = made(services, receiver.url())
+    tell(services, name, states.QUEUED)
+    send(services)
+    (former,) = log(services, name)
+    jobs.delete(services, jobs.found(services, ANN, name), {"force": "1"})
+    jobs.create(services, BOB, name, {"user_input": dict(INPUT)})
+    assert log(services, name, BOB) == []
+    with pytest.raises(RefusedError) as caught:
+        deliveries.replay(services, BOB, jobs.found(services, BOB, name), former["id"])
+    assert caught.value.status == 404
+
+
 def test_a_cluster_cannot_send_it_elsewhere(services, receiver):
     name = made(services, receiver.url())
     cluster = Account("ann", job=name)
