@@ -293,12 +293,27 @@ def _contradictions(data: Dict[str, Any]) -> List[Problem]:
         found.append(Problem(_place("gpu_type"), "is there, but no number of GPUs.", data["gpu_type"], hint))
     if "signal" in names and "duration" not in names:
         found.append(Problem(_place("signal"), "needs a duration: it is sent before its end.", data["signal"], ""))
+    found += _early_warning(data, names)
     counts = [data.get(names.get(name, "")) for name in ("ranks", "nodes", "ranks_per_node")]
     ranks, nodes, each = [one if isinstance(one, int) and not isinstance(one, bool) else None for one in counts]
     if ranks is not None and nodes is not None and each is not None and ranks != nodes * each:
         message = "is {}, but {} nodes with {} ranks each are {}.".format(ranks, nodes, each, nodes * each)
         found.append(Problem(_place(names["ranks"]), message, ranks, "Leave one of the three out."))
     return found
+
+
+def _early_warning(data: Dict[str, Any], names: Dict[str, str]) -> List[Problem]:
+    """A warning before the job has begun: it would come at its first moment, and end most programs."""
+    try:
+        before = parse_signal(str(data["signal"])).seconds
+        whole = units.parse_duration(str(data[names["duration"]]))
+    except (KeyError, UserError):
+        # Not there, or told of elsewhere.
+        return []
+    if before < whole:
+        return []
+    message = "comes {} s before the end, but the job has {} s in all.".format(before, whole)
+    return [Problem(_place("signal"), message, data["signal"], "Give a shorter time, such as USR1@5m.")]
 
 
 def _distribution_problems(data: Dict[str, Any], names: Dict[str, str]) -> List[Problem]:

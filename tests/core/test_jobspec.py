@@ -130,6 +130,7 @@ def test_a_wrong_duration(value):
 def test_units_say_what_is_wrong():
     assert "no unit 'x'" in only(resources={"duration": "10x"}).text()
     assert "Write it as USR1@5m" in only(resources={"duration": "1h", "signal": "USR1"}).text()
+    assert only(resources={"walltime": "5m", "signal": "USR1@5m"}).key == "resources.signal"
     assert "write 100M" in only(resources={"memory_per_thread": 100}).text()
 
 
