@@ -2,10 +2,12 @@
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from project.commands import act
 from project.commands.base import Answer, Document, Session, selection_arguments
+from project.core.errors import ClusterError
 
 EXAMPLES = """\
 examples:
@@ -29,4 +31,8 @@ def run(session: Session) -> Answer:
     def remove(context: Any, documents: Sequence[Document]) -> Sequence[Any]:
         return control.remove(context, list(documents), force=session.args.force)
 
-    return act.on_selected(session, "remove", "removing", "removed", remove)
+    answer = act.on_selected(session, "remove", "removing", "removed", remove)
+    if answer.exit_code == ClusterError.exit_code and not session.args.force:
+        hint = "`--force` forgets an ended job whose cluster cannot be asked; its folder there stays."
+        return replace(answer, aside=f"{answer.aside}\n{hint}")
+    return answer

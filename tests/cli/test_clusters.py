@@ -105,5 +105,6 @@ def test_a_submission_to_a_cluster_that_is_away_is_exit_code_3_and_can_be_resume
     assert "warning: The newest state of jobs on beta is not known" in listed.err
     assert call("cancel", uuid).err.count(uuid[:8]) == 1
     assert call("status", uuid, "--json").data["state"] == "CANCELLED"
+    assert "`--force` forgets" in call("rm", uuid, code=3).err
     assert "stays" in call("rm", uuid, "--force").err
     assert call("ls", "-q").out == ""
