@@ -114,9 +114,11 @@ def _pieces(indices: Sequence[int], limit: Limit, lowest: int) -> List[Tuple[int
 
 def _short_pieces(piece: Tuple[int, Sequence[int]], scheduler: Scheduler) -> List[Tuple[int, Sequence[int]]]:
     """A piece in halves until the text of each is short enough."""
+    if scheduler.longest_span is None:
+        return [piece]
     offset, indices = piece
     text = _text([index - offset for index in indices], scheduler)
-    if len(text) <= _room(scheduler.longest_span) or len(indices) == 1:
+    if len(text) <= scheduler.longest_span or len(indices) == 1:
         return [piece]
     middle = len(indices) // 2
     halves = ((offset, indices[:middle]), (offset, indices[middle:]))
