@@ -164,9 +164,9 @@ def test_a_machine_that_loses_everything(cli, tau, answers):
 
 
 NEEDS = {
-    "memory_per_cpu: cannot be expressed by the workload manager at.": {"memory_per_thread": "1G"},
+    "memory_per_thread: cannot be expressed by the workload manager at.": {"memory_per_thread": "1G"},
     "array: cannot be expressed by the workload manager at.": {"array": "0-3"},
-    "nodes: is 2, but at has one machine alone.": {"nbr_of_nodes": 2},
+    "nbr_of_nodes: is 2, but at has one machine alone.": {"nbr_of_nodes": 2},
 }
 
 
