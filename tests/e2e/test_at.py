@@ -164,8 +164,8 @@ def test_a_machine_that_loses_everything(cli, tau, answers):
 
 
 NEEDS = {
-    "memory_per_thread: cannot be expressed by the workload manager at.": {"memory_per_thread": "1G"},
-    "array: cannot be expressed by the workload manager at.": {"array": "0-3"},
+    "memory_per_thread: cannot be expressed by the workload manager 'at'.": {"memory_per_thread": "1G"},
+    "array: cannot be expressed by the workload manager 'at'.": {"array": "0-3"},
     "nbr_of_nodes: is 2, but at has one machine alone.": {"nbr_of_nodes": 2},
 }
 

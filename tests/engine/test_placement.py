@@ -77,7 +77,7 @@ def test_a_peer_that_cannot_do_what_the_job_needs_is_none():
     found = choose(A, [A, simple, able], {"a": DOWN, "simple": UP, "able": UP}, "auto", job)
     assert found.chosen is able
     reasons = {rejected.name: rejected.reason for rejected in found.rejected}
-    assert reasons["simple"] == "resources.qos cannot be expressed by the workload manager local"
+    assert reasons["simple"] == "resources.qos cannot be expressed by the workload manager 'local'"
     array = jobspec.parse({"destination_cluster": "a", "job": "x", "execution": "x", "resources": {"array": "0-99%2"}})
     small = cluster("small", ["mpi"], 99, max_array_size=10)
     found = choose(A, [A, small], {"a": DOWN, "small": UP}, "auto", array)

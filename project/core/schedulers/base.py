@@ -240,7 +240,7 @@ def refusals(scheduler: Scheduler, spec: "JobSpec") -> List[Problem]:
     found = [
         Problem(
             "resources." + KEYS.get(name, name),
-            "cannot be expressed by the workload manager {}.".format(scheduler.name),
+            "cannot be expressed by the workload manager '{}'.".format(scheduler.name),
             None,
             "Leave it out, or choose a cluster with another workload manager.",
         )
