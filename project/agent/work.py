@@ -88,6 +88,8 @@ class _Work:
         self.reporter = reporter
         self.request = folder.request()
         self.cluster: Dict[str, Any] = self.request.get("cluster") or {}
+        # Whether some parts of an array were taken back.
+        self._withdrawn = False
 
     def run(self) -> None:
         try:
@@ -133,6 +135,7 @@ class _Work:
     def _stop_if_wished(self, submission: Submission) -> None:
         if cancel_wished(self.folder):
             if submission.accepted():
+                self._withdrawn = True
                 submission.withdraw()
             raise Cancelled
 
@@ -160,6 +163,8 @@ class _Work:
     def _cancelled(self) -> None:
         after = "end" in self.folder.read().memo
         message = "cancelled during its postprocessing" if after else "cancelled before it was submitted"
+        if self._withdrawn:
+            message = "cancelled while it was submitted; the parts that were in the queue already are cancelled too"
         self._end(states.CANCELLED, condition="cancelled_by_user", message=message)
 
     def _end(self, state: str, **fields: Any) -> None:

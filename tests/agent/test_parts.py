@@ -198,6 +198,7 @@ def test_a_cancel_between_parts_cancels_those_that_were_taken(slurm, tmp_path):
         agent.submit(uuid, ["true"], cluster=slurm.cluster, resources=ARRAY)
         assert agent.ask("cancel", uuids=[uuid])["jobs"][uuid]["state"] == "CANCELLED"
         assert slurm.lines("cancelled") == ["101"]
+        assert "parts that were in the queue" in agent.events(uuid)[-1]["message"]
 
 
 def test_cancel_means_every_part(slurm, tmp_path):
