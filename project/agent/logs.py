@@ -2,7 +2,7 @@
 
 import os
 import re
-from typing import TYPE_CHECKING, Any, Dict, List, Optional, Set, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Optional, Set
 
 from project.agent.folder import Folder
 from project.core.errors import UserError
@@ -16,30 +16,40 @@ _NAME = re.compile(r"(stdout|stderr)\.(\d+)(?:\.(\d+))?\Z")
 
 
 def logs(session: "Session", request: Dict[str, Any]) -> Dict[str, Any]:
-    """Serve `logs`. Without `run` the last run, without `index` the first element. Raises UserError for an unknown job."""
+    """Serve `logs`. Without `run` the element's last run, without `index` the first element. Raises UserError for an unknown job."""
     folder = Folder(session.workdir(request), str(request.get("uuid")))
     stream = request.get("stream") or "stdout"
     if stream not in STREAMS:
         raise UserError("There is no log {!r}.".format(stream), "There are stdout and stderr.")
     if not folder.taken():
         raise UserError("The job {} is not known in {}.".format(folder.uuid, folder.paths.workdir))
-    runs, elements = _there(folder, request.get("run"))
-    run = _whole(request.get("run")) or (runs[-1] if runs else 1)
+    found = _there(folder)
+    asked = _whole(request.get("run"))
+    elements = found.get(asked, set()) if asked else set().union(*found.values())
     index = _whole(request.get("index"))
     if index is None and elements:
         index = min(elements)
+    # The elements of an array are started again one by one: the last run of one is not that of another.
+    own = [one for one in found if index is None or index in found[one]]
+    run = asked or max(own or found or [1])
     path = getattr(folder.paths, stream)(run, index)
     offset = _send(session, path, int(request.get("offset") or 0), _whole(request.get("lines")))
     record = folder.read()
-    answer: Dict[str, Any] = {"offset": offset, "run": run, "index": index, "state": record.state, "runs": runs}
+    answer: Dict[str, Any] = {
+        "offset": offset,
+        "run": run,
+        "index": index,
+        "state": record.state,
+        "runs": sorted(found),
+    }
     answer["ended"] = record.final or os.path.exists(folder.paths.ended(run, index))
     if request.get("elements"):
         answer["elements"] = sorted(elements)
     return answer
 
 
-def _there(folder: Folder, run: Any) -> Tuple[List[int], Set[int]]:
-    """The runs that have a log, and the elements that have one in `run` (default: the last)."""
+def _there(folder: Folder) -> Dict[int, Set[int]]:
+    """The runs that have a log, each with its elements that have one."""
     found: Dict[int, Set[int]] = {}
     try:
         names = os.listdir(folder.paths.log)
@@ -51,9 +61,7 @@ def _there(folder: Folder, run: Any) -> Tuple[List[int], Set[int]]:
             elements = found.setdefault(int(match.group(2)), set())
             if match.group(3):
                 elements.add(int(match.group(3)))
-    runs = sorted(found)
-    wanted = _whole(run) or (runs[-1] if runs else 1)
-    return runs, found.get(wanted, set())
+    return found
 
 
 def _send(session: "Session", path: str, offset: int, lines: Optional[int]) -> int:

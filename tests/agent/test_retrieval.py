@@ -141,6 +141,23 @@ def test_logs_are_read_whole_by_lines_and_from_an_offset(agent, job):
     assert agent.data() == b""
 
 
+def test_an_element_that_ran_once_is_read_although_another_ran_twice(agent):
+    uuid = new_uuid()
+    agent.submit(uuid, ["echo element $JOBFERRY_INDEX"], resources={"array": "1-3"})
+    agent.wait_state(uuid, "FINISHED")
+    Path(agent.paths(uuid).stdout(2, 2)).write_text("again\n")
+    for index, run, text in (
+        (1, 1, b"element 1\n"),
+        (2, 2, b"again\n"),
+        (3, 1, b"element 3\n"),
+        (None, 1, b"element 1\n"),
+    ):
+        answer = agent.ask("logs", uuid=uuid, index=index, elements=True)
+        assert (answer["run"], answer["runs"], answer["elements"], agent.data()) == (run, [1, 2], [1, 2, 3], text)
+    agent.ask("logs", uuid=uuid, index=2, run=1)
+    assert agent.data() == b"element 2\n"
+
+
 def test_unknown_jobs_and_logs_are_errors(agent, job):
     assert agent.ask("logs", uuid=new_uuid())["type"] == "error"
     assert agent.ask("outputs", uuid=new_uuid(), patterns=["x"])["type"] == "error"
