@@ -84,7 +84,7 @@ def read(
 
     :param stream: `stdout` or `stderr`.
     :param index: the array element; default the whole job.
-    :param run: the run number from 1; default the last one.
+    :param run: the run number from 1; default the last one (of the element).
     :param follow: go on until the job has ended.
     :param lines: begin with the last `lines` lines.
 
