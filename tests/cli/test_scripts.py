@@ -92,6 +92,6 @@ def test_a_plan_says_what_starts_programs(written, launcher, expected):
 def test_what_the_workload_manager_cannot_do_is_refused_before_anything_is_sent(written, verb):
     before = call("ls", "-q", "--limit", "0").out
     called = call(verb, written(script="true", resources={"qos": "high"}), code=2)
-    for piece in ("script.yml:1:", "resources.qos", "workload manager local"):
+    for piece in ("script.yml:1:", "resources.qos", "workload manager 'local'"):
         assert piece in called.err
     assert call("ls", "-q", "--limit", "0").out == before
