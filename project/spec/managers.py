@@ -30,6 +30,10 @@ _NEEDS = """
 The keys of `resources`. What has no key is said by `scheduler_options`, verbatim; one that says what a key says too is an error.
 A "yes" may have bounds (`local` is one node): a value beyond them is an error that names it, too.
 """
+_BOUNDS = """
+Slurm refuses two values besides: a warning by `INT` or `QUIT`, which commands started by a batch script do not hear, and more nodes than
+ranks, of which it would give fewer. A default of the login (`SBATCH_ACCOUNT`, …) holds for what the job does not say, and for nothing else.
+"""
 _STATES = """
 ## Native states
 
@@ -49,7 +53,7 @@ _MEANS = {
 def render() -> str:
     """The text of docs/workload-managers.md."""
     spoken = _spoken()
-    return "".join([_HEAD, _managers(spoken), _NEEDS, _needs(spoken), _STATES, *(_states(one) for one in spoken)])
+    return "".join([_HEAD, _managers(spoken), _NEEDS, _needs(spoken), _BOUNDS, _STATES, *(_states(one) for one in spoken)])
 
 
 def _spoken() -> list[Scheduler]:
