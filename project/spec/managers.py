@@ -53,7 +53,9 @@ _MEANS = {
 def render() -> str:
     """The text of docs/workload-managers.md."""
     spoken = _spoken()
-    return "".join([_HEAD, _managers(spoken), _NEEDS, _needs(spoken), _BOUNDS, _STATES, *(_states(one) for one in spoken)])
+    return "".join(
+        [_HEAD, _managers(spoken), _NEEDS, _needs(spoken), _BOUNDS, _STATES, *(_states(one) for one in spoken)]
+    )
 
 
 def _spoken() -> list[Scheduler]:
