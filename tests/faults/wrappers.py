@@ -39,8 +39,9 @@ def install(cluster: Cluster) -> None:
     for name, text in [("sbatch", SBATCH), ("squeue", SQUEUE)]:
         quoted = text.replace("'", "'\\''")
         cluster.ssh(
-            f"mkdir -p faultbin && printf %s '{quoted}' > faultbin/{name}.new && chmod 755 faultbin/{name}.new"
-            f" && mv faultbin/{name}.new faultbin/{name}",
+            # Rows side by side write the same program: each by a file of its own.
+            f"mkdir -p faultbin && printf %s '{quoted}' > faultbin/{name}.$$ && chmod 755 faultbin/{name}.$$"
+            f" && mv faultbin/{name}.$$ faultbin/{name}",
             USER,
         )
     cluster.ssh("grep -q faultbin .bashrc 2>/dev/null || echo 'PATH=$HOME/faultbin:$PATH' >> .bashrc", USER)
