@@ -18,6 +18,8 @@ def test_every_kind_of_key(cli: Cli, testbed: Bed, tmp_path: Path, key: str) -> 
     )
     document = cli.json("submit", path)
     assert document["native_id"]
+    # While it runs, files there come and go.
+    cli.run("watch", document["job_uuid"])
     kept = testbed.alpha.here(document["job_directory"])
     for file in [path for path in kept.rglob("*") if path.is_file()]:
         assert testbed.passphrase.encode() not in file.read_bytes(), file
